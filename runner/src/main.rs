@@ -1,1 +1,82 @@
-fn main() {}
+//! `livewebcam-runner`: see `livewebcam-runner --help`.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use livewebcam_jobs::{Root, local};
+use livewebcam_runner::cli::{Cli, Command, Img2img};
+use livewebcam_runner::frame::read_photo;
+use livewebcam_runner::job::{Ending, Seat, replay, run};
+use livewebcam_runner::log::Log;
+use livewebcam_runner::model::{Catalogue, Plan, Unwatched};
+use livewebcam_runner::picture::{encode_png, save};
+use livewebcam_runner::threads;
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    threads::limit();
+    let log = Log::since(started);
+    match execute(Cli::parse().command, started, log) {
+        Ok(code) => code,
+        Err(error) => {
+            log.line(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command, started: Instant, log: Log) -> Result<ExitCode> {
+    match command {
+        Command::Run { job } => {
+            let seat = Seat::with_signals(log).context("cannot watch for signals")?;
+            let ending = run(&job, &seat, started, log)?;
+            return Ok(if ending == Ending::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        Command::Replay { job, output } => replay(&job, &output, log)?,
+        Command::Img2img(options) => img2img(&options, log)?,
+        Command::Models { json, root } => {
+            let catalogue = catalogue(root.as_deref())?;
+            let listing = if json { local::to_json(&catalogue.models()) } else { table(&catalogue).into_bytes() };
+            match io::stdout().write_all(&listing) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                written => written.context("cannot write the list")?,
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn img2img(options: &Img2img, log: Log) -> Result<()> {
+    let catalogue = catalogue(options.root.as_deref())?;
+    let info = catalogue.find(&options.model)?;
+    let plan = Plan::new(info, &options.parameters())?;
+    for warning in &plan.warnings {
+        log.line(format_args!("{warning}"));
+    }
+    let frame = read_photo(&options.input).with_context(|| format!("cannot read {}", options.input.display()))?;
+    let model = catalogue.load(info)?;
+    let painting = model.paint(&frame, &plan, &mut Unwatched)?;
+    let png = encode_png(&painting.picture, &info.name, &plan.parameters).context("cannot encode the painting")?;
+    save(&options.output, &png).with_context(|| format!("cannot write {}", options.output.display()))?;
+    log.line(format_args!("painted in {:.0} ms: {}", painting.spent.paint_ms, options.output.display()));
+    Ok(())
+}
+
+fn catalogue(root: Option<&std::path::Path>) -> Result<Catalogue> {
+    let Some(root) = root else { return Ok(Catalogue::built_in()) };
+    let models = Root::new(root).models();
+    Catalogue::with_folder(&models).with_context(|| format!("cannot list {}", models.display()))
+}
+
+fn table(catalogue: &Catalogue) -> String {
+    let mut table = String::new();
+    for model in catalogue.models() {
+        let state = model.broken.as_deref().map_or_else(String::new, |reason| format!(" (cannot paint: {reason})"));
+        let megabytes = model.bytes as f64 / 1e6;
+        table.push_str(&format!("{:<40} {megabytes:>9.1} MB  {}{state}\n", model.name, model.title));
+    }
+    table
+}

@@ -1,0 +1,111 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use livewebcam_jobs::{Blend, Parameters};
+
+/// Paints the frame of a job directory with a candle model.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the runner can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Claim a job, paint it and write its result; exits with 1 if the job failed
+    Run {
+        /// The job directory
+        #[arg(long, value_name = "DIR")]
+        job: PathBuf,
+    },
+    /// Paint a concluded job again, without writing in its directory
+    Replay {
+        /// The job directory
+        #[arg(long, value_name = "DIR")]
+        job: PathBuf,
+        /// Where to write the picture, a PNG
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Paint a picture of your own
+    Img2img(Img2img),
+    /// List the installed models
+    Models {
+        /// As JSON, with all their controls
+        #[arg(long)]
+        json: bool,
+        /// The shared tree whose models are listed too
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+    },
+}
+
+/// `img2img`.
+#[derive(Debug, Args)]
+pub struct Img2img {
+    /// Name of an installed model
+    #[arg(long, default_value = "starter")]
+    pub model: String,
+    /// A PNG, JPEG or WebP file
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Where to write the painting, a PNG
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The shared tree whose models can be named too
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// What the picture should show; for a model with styles, a style's name in it chooses that style
+    #[arg(long, default_value = "")]
+    pub prompt: String,
+    /// What the picture should not show
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub negative_prompt: String,
+    /// A style, or a blend like `embers:0.3, midnight:0.7`
+    #[arg(long)]
+    pub style: Option<Blend>,
+    /// Number of denoising steps
+    #[arg(long)]
+    pub steps: Option<u32>,
+    /// Scale of classifier-free guidance
+    #[arg(long, value_name = "SCALE", value_parser = finite)]
+    pub guidance: Option<f64>,
+    /// How far the painting may leave the picture, 0 to 1
+    #[arg(long, value_parser = finite, allow_negative_numbers = true)]
+    pub strength: Option<f64>,
+    /// Seed of the random numbers
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Name of the noise scheduler
+    #[arg(long)]
+    pub scheduler: Option<String>,
+}
+
+impl Img2img {
+    /// What is asked of the model.
+    #[must_use]
+    pub fn parameters(&self) -> Parameters {
+        Parameters {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            style: self.style.clone(),
+            steps: self.steps,
+            guidance_scale: self.guidance,
+            strength: self.strength,
+            seed: self.seed,
+            scheduler: self.scheduler.clone(),
+        }
+    }
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err("not a number".to_owned()),
+    }
+}

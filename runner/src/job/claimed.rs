@@ -1,0 +1,175 @@
+//! A job that is this process's own, from the claim to the result.
+
+use std::fs;
+use std::io;
+use std::time::Instant;
+
+use livewebcam_jobs::{
+    Author, Claim, JobDir, JobFile, JobId, Outcome, Output, Parameters, Progress, Stage, Status, Timings, local,
+};
+
+use super::error::JobError;
+use super::markers::Markers;
+use super::{Ending, has_entry};
+use crate::log::Log;
+use crate::model::{Interrupted, PaintError, milliseconds};
+
+/// A claimed job, and what is known of it so far.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    dir: JobDir,
+    id: JobId,
+    author: Author,
+    markers: Option<Markers>,
+    started: Instant,
+    log: Log,
+    /// What the runner is at.
+    pub(super) stage: Stage,
+    /// The model's name, once the request is read.
+    pub(super) model: Option<String>,
+    pub(super) parameters: Option<Parameters>,
+    pub(super) timings: Timings,
+    pub(super) warnings: Vec<String>,
+}
+
+/// An encoded painting.
+#[derive(Debug)]
+pub(super) struct Painted {
+    pub(super) png: Vec<u8>,
+    pub(super) output: Output,
+}
+
+impl Claimed {
+    /// Claims the job, unless somebody was faster. `started` is where its `total_ms` begins.
+    pub(super) fn claim(dir: JobDir, id: JobId, started: Instant, log: Log) -> io::Result<Option<Self>> {
+        let author = this_runner();
+        let claim = Claim { author: author.clone(), nonce: format!("{:016x}", rand::random::<u64>()) };
+        if !local::publish_exclusively(&dir.file(JobFile::Claim), &local::to_json(&claim))? {
+            return Ok(None);
+        }
+        let markers = Markers::of(dir.path(), id, log);
+        Ok(Some(Self {
+            dir,
+            id,
+            author,
+            markers,
+            started,
+            log,
+            stage: Stage::Read,
+            model: None,
+            parameters: None,
+            timings: Timings::default(),
+            warnings: Vec::new(),
+        }))
+    }
+
+    /// The request is read, or is known to be unreadable: the marker can follow.
+    pub(super) fn mark_running(&self) {
+        if let Some(markers) = &self.markers {
+            markers.claimed(self.model.as_deref());
+        }
+    }
+
+    /// Writes `progress.json`. A frame is not given up because that fails.
+    pub(super) fn write_progress(&self, progress: &Progress) {
+        if let Err(error) = local::replace(&self.dir.file(JobFile::Progress), &local::to_json(progress)) {
+            self.log.line(format_args!("job {}: its progress cannot be written: {error}", self.id));
+        }
+    }
+
+    /// Writes `output.png` of a painted job and then, exclusively, `result.json`; the marker follows.
+    pub(super) fn conclude(mut self, ended: Result<Painted, JobError>) -> io::Result<Ending> {
+        let result = self.dir.file(JobFile::Outcome);
+        if has_entry(&self.dir, JobFile::Outcome)? {
+            return Ok(self.leave());
+        }
+        let written = ended.and_then(|painted| self.write_output(painted));
+        let mut outcome = self.outcome(written);
+        let mut published = local::publish_exclusively(&result, &local::to_json(&outcome));
+        if let Err(error) = published {
+            // The disk may be full. What is not needed makes room for a short record of the failure.
+            let _ = fs::remove_file(self.dir.file(JobFile::Progress));
+            let _ = fs::remove_file(self.dir.file(JobFile::Output));
+            self.log.line(format_args!("job {}: its result cannot be written: {error}", self.id));
+            if outcome.status == Status::Done {
+                outcome = self.outcome(Err(JobError::write(error)));
+            }
+            (outcome.parameters, outcome.warnings) = (None, Vec::new());
+            outcome.failure.iter_mut().for_each(|failure| failure.detail.clear());
+            published = local::publish_exclusively(&result, &local::to_json(&outcome));
+        }
+        if !published? {
+            return Ok(self.leave());
+        }
+        if let Some(markers) = &self.markers {
+            if self.model.is_none() {
+                markers.claimed(None);
+            }
+            markers.concluded();
+        }
+        Ok(match outcome.status {
+            Status::Done => Ending::Painted,
+            Status::Failed => Ending::Failed,
+            Status::Cancelled => Ending::Cancelled,
+        })
+    }
+
+    fn write_output(&mut self, painted: Painted) -> Result<Output, JobError> {
+        let started = Instant::now();
+        local::replace_durably(&self.dir.file(JobFile::Output), &painted.png).map_err(JobError::write)?;
+        self.timings.write_ms += milliseconds(started);
+        Ok(painted.output)
+    }
+
+    fn outcome(&mut self, written: Result<Output, JobError>) -> Outcome {
+        let (status, output, failure) = match written {
+            Ok(output) => (Status::Done, Some(output), None),
+            Err(error) => {
+                let status = if self.is_cancelled(&error) { Status::Cancelled } else { Status::Failed };
+                (status, None, Some(error.failure()))
+            }
+        };
+        self.timings.total_ms = milliseconds(self.started);
+        match &failure {
+            None => self.log.line(format_args!("job {}: painted in {:.0} ms", self.id, self.timings.total_ms)),
+            Some(failure) => self.log.line(format_args!("job {}: {status:?}: {}", self.id, failure.detail)),
+        }
+        Outcome {
+            status,
+            author: self.author.clone(),
+            model: self.model.clone().unwrap_or_default(),
+            output,
+            failure,
+            parameters: self.parameters.clone(),
+            timings: self.timings,
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    /// A frontend that cancels a job also has the scheduler end it: then the signal is only how the wish arrived.
+    fn is_cancelled(&self, error: &JobError) -> bool {
+        match error {
+            JobError::Paint(PaintError::Interrupted(Interrupted)) => true,
+            JobError::Stopped { .. } => has_entry(&self.dir, JobFile::Cancel).unwrap_or(false),
+            _ => false,
+        }
+    }
+
+    fn leave(self) -> Ending {
+        self.log.line(format_args!("job {}: somebody has concluded it meanwhile; leaving it as it is", self.id));
+        if let Some(markers) = &self.markers {
+            markers.left();
+        }
+        Ending::NothingToPaint
+    }
+}
+
+/// This process, as it signs claims and results.
+fn this_runner() -> Author {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Author::Runner {
+        host: host.trim().to_owned(),
+        pid: std::process::id(),
+        slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
+    }
+}

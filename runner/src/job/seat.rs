@@ -1,0 +1,98 @@
+//! The one place that holds the job which this process is painting, so that a signal can conclude it.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+
+use super::Ending;
+use super::claimed::{Claimed, Painted};
+use super::error::{JobError, PanicMessage, Signal};
+use crate::log::Log;
+
+/// Holds the job that is being painted. Clones share it.
+///
+/// Claiming and concluding happen under its lock, so a signal arrives before or after them and never in between.
+#[derive(Clone, Debug, Default)]
+pub struct Seat(Arc<Mutex<Option<Claimed>>>);
+
+impl Seat {
+    /// An empty seat, and a thread that on SIGTERM and SIGINT concludes the job in it and ends the process.
+    ///
+    /// A file that reaches the size limit (SIGXFSZ) becomes an error of the write instead of the end of the process.
+    ///
+    /// # Errors
+    /// The signals cannot be watched.
+    pub fn with_signals(log: Log) -> io::Result<Self> {
+        let seat = Self::default();
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let at_signal = seat.clone();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                at_signal.stop(signal, log);
+            }
+        })?;
+        Ok(seat)
+    }
+
+    fn stop(&self, signal: i32, log: Log) -> ! {
+        let mut seat = self.lock();
+        match seat.take() {
+            None => log.line(format_args!("signal {signal}: the runner ends")),
+            Some(job) => {
+                let stopped = JobError::Stopped { stage: job.stage, signal: Signal(signal) };
+                if let Err(error) = job.conclude(Err(stopped)) {
+                    log.line(format_args!("the job could not be concluded: {error}"));
+                }
+            }
+        }
+        // Still under the lock: nothing else is to be claimed or concluded by this process.
+        process::exit(128 + signal)
+    }
+
+    /// Claims a job by `claim` and seats it. `false` where there is none.
+    pub(super) fn take(&self, claim: impl FnOnce() -> io::Result<Option<Claimed>>) -> io::Result<bool> {
+        let mut seat = self.lock();
+        *seat = claim()?;
+        Ok(seat.is_some())
+    }
+
+    /// Looks at the seated job or changes what is known of it.
+    ///
+    /// # Panics
+    /// The seat is empty.
+    pub(super) fn job<T>(&self, look: impl FnOnce(&mut Claimed) -> T) -> T {
+        look(self.lock().as_mut().expect("a job stays seated until it is concluded"))
+    }
+
+    /// Works on the seated job and concludes it, whatever happens in `work`.
+    ///
+    /// # Errors
+    /// The result cannot be written.
+    pub(super) fn conclude(&self, work: impl FnOnce(&Self) -> Result<Painted, JobError>) -> io::Result<Ending> {
+        let ended = catch_unwind(AssertUnwindSafe(|| work(self)));
+        let mut seat = self.lock();
+        let job = seat.take().expect("a job stays seated until it is concluded");
+        let ended = ended.unwrap_or_else(|panic| {
+            Err(JobError::Panic { stage: job.stage, message: PanicMessage(panic_text(panic.as_ref())) })
+        });
+        job.conclude(ended)
+    }
+
+    /// A panic under the lock leaves the job as it was known before, which is still the truth.
+    fn lock(&self) -> MutexGuard<'_, Option<Claimed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}

@@ -1,0 +1,43 @@
+//! Lines for people, on standard error: in a job that is `slurm.log`.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// Writes lines that begin with the seconds since the start of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    started: Instant,
+}
+
+impl Log {
+    /// A log whose clock began at `started`.
+    #[must_use]
+    pub fn since(started: Instant) -> Self {
+        Self { started }
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Writes one line. A log that cannot be written (a full disk) must not end the work that it tells of, as `eprintln!`
+    /// would, so errors are dropped.
+    pub fn line(&self, text: fmt::Arguments<'_>) {
+        let _ = writeln!(io::stderr(), "{:8.3} {text}", self.elapsed().as_secs_f64());
+    }
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

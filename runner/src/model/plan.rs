@@ -1,0 +1,126 @@
+//! From what was asked to what is painted.
+
+use livewebcam_jobs::{InvalidBlend, ModelInfo, Parameters};
+
+/// What a model is to paint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Every parameter that the model has a use for, inside its bounds and with its defaults filled in, and no other.
+    pub parameters: Parameters,
+    /// What was asked and is not done, in sentences for whoever asked.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Fits what was asked to a model.
+    ///
+    /// # Errors
+    /// A style that the model does not have.
+    pub fn new(model: &ModelInfo, asked: &Parameters) -> Result<Self, InvalidBlend> {
+        let controls = &model.controls;
+        let mut asked = asked.clone();
+        let clamped = controls.clamp(&mut asked);
+        let mut warnings = Vec::new();
+        for clamped in clamped {
+            warnings.push(format!("{} {} is out of bounds; {} is taken", clamped.field, clamped.from, clamped.to));
+        }
+        let style = controls.resolve_style(asked.style.as_ref(), &asked.prompt)?;
+        if let (Some(style), None, false) = (&style, &asked.style, asked.prompt.is_empty())
+            && controls.resolve_style(None, "")?.as_ref() == Some(style)
+            && !asked.prompt.to_lowercase().contains(&style.to_string())
+        {
+            warnings.push(format!("the prompt names none of this model's styles; `{style}` is taken"));
+        }
+        let mut sieve = Sieve { model: &model.name, warnings };
+        sieve.keep("styles", asked.style, style.is_some());
+        let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        let parameters = Parameters {
+            prompt: sieve.keep("a prompt", text(asked.prompt), controls.prompt).unwrap_or_default(),
+            negative_prompt: sieve
+                .keep("a negative prompt", text(asked.negative_prompt), controls.negative_prompt)
+                .unwrap_or_default(),
+            style,
+            steps: sieve
+                .keep("a number of steps", asked.steps, controls.steps.is_some())
+                .or(controls.steps.map(|bounds| bounds.default)),
+            guidance_scale: sieve
+                .keep("a guidance scale", asked.guidance_scale, controls.guidance_scale.is_some())
+                .or(controls.guidance_scale.map(|bounds| bounds.default)),
+            strength: sieve
+                .keep("a strength", asked.strength, controls.strength.is_some())
+                .or(controls.strength.map(|bounds| bounds.default)),
+            seed: sieve.keep("a seed", asked.seed, controls.seed),
+            scheduler: sieve
+                .keep("a noise scheduler", asked.scheduler, !controls.schedulers.is_empty())
+                .or(controls.schedulers.first().cloned()),
+        };
+        Ok(Self { parameters, warnings: sieve.warnings })
+    }
+}
+
+struct Sieve<'a> {
+    model: &'a str,
+    warnings: Vec<String>,
+}
+
+impl Sieve<'_> {
+    /// What was asked, unless the model has no use for it.
+    fn keep<T>(&mut self, what: &str, asked: Option<T>, used: bool) -> Option<T> {
+        if asked.is_some() && !used {
+            self.warnings.push(format!("model `{}` has no use for {what}; it is ignored", self.model));
+        }
+        asked.filter(|_| used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Catalogue;
+
+    fn plan(asked: &Parameters) -> Plan {
+        let catalogue = Catalogue::built_in();
+        Plan::new(catalogue.find("starter").expect("built in"), asked).expect("known styles")
+    }
+
+    #[test]
+    fn defaults_are_filled_in_without_a_word() {
+        let Plan { parameters, warnings } = plan(&Parameters::default());
+        assert_eq!(parameters.style.expect("a style").to_string(), "portrait in oil");
+        assert_eq!((parameters.strength, parameters.steps), (Some(1.0), None));
+        assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn what_the_model_cannot_do_is_ignored_and_said() {
+        let asked = Parameters {
+            negative_prompt: "blurry".to_owned(),
+            steps: Some(3),
+            seed: Some(7),
+            strength: Some(2.0),
+            ..Parameters::default()
+        };
+        let Plan { parameters, warnings } = plan(&asked);
+        assert_eq!((parameters.steps, parameters.seed, parameters.strength), (None, None, Some(1.0)));
+        assert_eq!(
+            warnings,
+            [
+                "strength 2 is out of bounds; 1 is taken",
+                "model `starter` has no use for a negative prompt; it is ignored",
+                "model `starter` has no use for a number of steps; it is ignored",
+                "model `starter` has no use for a seed; it is ignored",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_prompt_chooses_a_style_or_is_said_not_to() {
+        let prompt = |prompt: &str| plan(&Parameters { prompt: prompt.to_owned(), ..Parameters::default() });
+        let named = prompt("me on a Starry Night");
+        assert_eq!(named.parameters.style.expect("a style").to_string(), "starry night");
+        assert_eq!(named.warnings, [""; 0]);
+        let unnamed = prompt("a cat in space");
+        assert_eq!(unnamed.warnings, ["the prompt names none of this model's styles; `portrait in oil` is taken"]);
+        assert_eq!(prompt("Portrait in oil").warnings, [""; 0]);
+    }
+}

@@ -1,0 +1,178 @@
+//! `starter`: the painting model that is built into the runner. 26 styles, one pass, no download.
+//!
+//! A convolutional network with conditional instance normalisation (Dumoulin, Shlens, Kudlur: A Learned Representation
+//! for Artistic Style, 2016). Where its weights come from is told in `models/starter/README.md`.
+
+use candle_core::safetensors::SliceSafetensors;
+use candle_core::{DType, Device, Result, Tensor};
+use image::RgbImage;
+use livewebcam_jobs::{Bounds, Controls, FrameSize, ModelInfo, Phase, Progress, Style};
+
+use super::{PaintError, Watch};
+use crate::nn::{Conv2d, StyleNorm, reflect_pad, upsample_nearest_2x};
+
+/// The weights, as they lie in the repository.
+const WEIGHTS: &[u8] = include_bytes!("../../models/starter/starter.safetensors");
+
+/// The name that it is asked for by.
+pub(super) const NAME: &str = "starter";
+
+/// The style of those who choose none: a face stays a face in it, and yet it is a painting.
+const DEFAULT_STYLE: &str = "portrait in oil";
+
+/// The styles in the order of the weights.
+const STYLES: [&str; 26] = [
+    "pastel",
+    "yellow ink",
+    "soft watercolour",
+    "stained glass",
+    "crimson",
+    "impressionist",
+    "midnight",
+    "primary colours",
+    "coloured pencil",
+    "woodblock",
+    "sepia",
+    "ochre etching",
+    "lilac haze",
+    "green fauve",
+    "pale blue",
+    "mosaic",
+    "indigo",
+    "boogie-woogie",
+    "linocut",
+    "starry night",
+    "embers",
+    "pop art",
+    "expressionist ink",
+    "portrait in oil",
+    "engraving",
+    "pointillist",
+];
+
+/// What the model says of itself.
+pub(super) fn info() -> ModelInfo {
+    ModelInfo {
+        name: NAME.to_owned(),
+        title: format!("Starter: {} painting styles", STYLES.len()),
+        family: "style-transfer".to_owned(),
+        size: FrameSize { width: 512, height: 512, multiple_of: 1, keep_aspect: true },
+        controls: Controls {
+            // A prompt that names a style chooses it.
+            prompt: true,
+            strength: Some(Bounds { min: 0.0, max: 1.0, default: 1.0 }),
+            styles: STYLES.map(|name| Style { name: name.to_owned() }).to_vec(),
+            default_style: Some(DEFAULT_STYLE.to_owned()),
+            ..Controls::default()
+        },
+        bytes: WEIGHTS.len() as u64,
+        broken: None,
+    }
+}
+
+/// The network halves the frame's sides twice.
+const MULTIPLE: usize = 4;
+
+/// The network with its weights.
+#[derive(Debug)]
+pub(super) struct Starter {
+    contract: [Layer; 3],
+    residual: [[Layer; 2]; 6],
+    expand: [Layer; 3],
+}
+
+/// A convolution and the normalisation after it.
+#[derive(Debug)]
+struct Layer {
+    conv: Conv2d,
+    norm: StyleNorm,
+}
+
+impl Layer {
+    fn load(weights: &SliceSafetensors<'_>, name: &str, stride: usize) -> Result<Self> {
+        let tensor = |part: &str| weights.load(&format!("{name}.{part}"), &Device::Cpu);
+        Ok(Self {
+            conv: Conv2d::new(&tensor("w")?, stride)?,
+            norm: StyleNorm::new(tensor("norm.gamma")?, tensor("norm.beta")?),
+        })
+    }
+
+    fn forward(&self, x: &Tensor, shares: &Tensor) -> Result<Tensor> {
+        self.norm.blend(shares)?.forward(&self.conv.forward(x)?)
+    }
+}
+
+impl Starter {
+    /// The built-in weights.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub(super) fn load() -> Result<Self> {
+        let weights = SliceSafetensors::new(WEIGHTS)?;
+        let layer = |name: &str, stride| Layer::load(&weights, name, stride);
+        let block = |i| Result::Ok([layer(&format!("res.{i}.0"), 1)?, layer(&format!("res.{i}.1"), 1)?]);
+        Ok(Self {
+            contract: [layer("contract.0", 1)?, layer("contract.1", 2)?, layer("contract.2", 2)?],
+            residual: [block(0)?, block(1)?, block(2)?, block(3)?, block(4)?, block(5)?],
+            expand: [layer("expand.0", 1)?, layer("expand.1", 1)?, layer("expand.2", 1)?],
+        })
+    }
+
+    /// Paints a picture of any size.
+    ///
+    /// `shares` are the shares of the styles and sum to 1. Strength 1 gives the painting, 0 the frame, and what is between a
+    /// mixture of both.
+    ///
+    /// # Errors
+    /// Out of step with the weights, or interrupted by `watch` between two layers.
+    pub(super) fn paint(
+        &self,
+        frame: &RgbImage,
+        shares: &[f32],
+        strength: f64,
+        watch: &mut dyn Watch,
+    ) -> std::result::Result<RgbImage, PaintError> {
+        watch.progress(Progress { phase: Phase::Paint, step: 0, steps: 1 })?;
+        let (width, height) = frame.dimensions();
+        let shape = (height as usize, width as usize, 3);
+        let frame = (Tensor::from_slice(frame.as_raw(), shape, &Device::Cpu)?.to_dtype(DType::F32)? / 255.0)?;
+        let mut painting = self.forward(&frame, shares, watch)?;
+        if strength < 1.0 {
+            painting = ((painting * strength)? + (frame * (1.0 - strength))?)?;
+        }
+        // Half a step up, so that the conversion to bytes, which cuts off, rounds.
+        let bytes = ((painting * 255.0)? + 0.5)?.to_dtype(DType::U8)?.flatten_all()?.to_vec1()?;
+        Ok(RgbImage::from_raw(width, height, bytes).expect("three bytes for each pixel of the frame"))
+    }
+
+    /// `[height, width, 3]` with values 0 to 1 → the same shape.
+    fn forward(
+        &self,
+        frame: &Tensor,
+        shares: &[f32],
+        watch: &mut dyn Watch,
+    ) -> std::result::Result<Tensor, PaintError> {
+        let (height, width, _) = frame.dims3()?;
+        let shares = Tensor::from_slice(shares, (STYLES.len(), 1), frame.device())?;
+        let missing = |side: usize| side.next_multiple_of(MULTIPLE) - side;
+        let mut x = reflect_pad(frame, 0, missing(height), 0, missing(width))?;
+        for layer in &self.contract {
+            watch.check()?;
+            x = layer.forward(&x, &shares)?.relu()?;
+        }
+        for [first, second] in &self.residual {
+            watch.check()?;
+            let inner = first.forward(&x, &shares)?.relu()?;
+            x = (second.forward(&inner, &shares)? + x)?;
+        }
+        let [first, second, last] = &self.expand;
+        watch.check()?;
+        x = first.forward(&upsample_nearest_2x(&x)?, &shares)?.relu()?;
+        x = second.forward(&upsample_nearest_2x(&x)?, &shares)?.relu()?;
+        watch.check()?;
+        x = last.forward(&x, &shares)?;
+        // The logistic function, by way of candle's tanh.
+        x = ((x * 0.5)?.tanh()? * 0.5)?;
+        Ok((x + 0.5)?.narrow(0, 0, height)?.narrow(1, 0, width)?)
+    }
+}
