@@ -15,6 +15,9 @@ use livewebcam_runner::model::{Catalogue, Plan, Unwatched};
 use livewebcam_runner::picture::{encode_png, save};
 use livewebcam_runner::threads;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let started = Instant::now();
     threads::limit();

@@ -18,7 +18,7 @@ pub enum ReplayError {
     #[error(transparent)]
     Open(#[from] RunError),
     /// It has no result yet.
-    #[error("job is not concluded yet; `run` paints it")]
+    #[error("the job is not concluded yet; `run` paints it")]
     NotConcluded,
     /// The picture would lie in the job directory.
     #[error("the output lies in the job directory, in which a replay writes nothing; choose another place")]

@@ -96,3 +96,48 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use livewebcam_jobs::{JobDir, JobFile, JobId, Outcome, Stage, Status, local};
+
+    use super::*;
+
+    /// Concludes a claimed job with this work and gives its result.
+    fn concluded(work: impl FnOnce(&Seat) -> Result<Painted, JobError>) -> Outcome {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = JobDir::at(folder.path());
+        let started = Instant::now();
+        let seat = Seat::default();
+        let claim = || Claimed::claim(dir.clone(), JobId::new(), started, Log::since(started));
+        assert!(seat.take(claim).expect("no error"));
+        assert_eq!(seat.conclude(work).expect("a result"), Ending::Failed);
+        assert!(!dir.file(JobFile::Output).exists());
+        local::read_json(&dir.file(JobFile::Outcome)).expect("readable").expect("a result")
+    }
+
+    #[test]
+    fn a_panic_ends_in_a_failed_result() {
+        let outcome = concluded(|seat| {
+            seat.job(|job| job.stage = Stage::Paint);
+            panic!("layer {} is missing", 7)
+        });
+        let failure = outcome.failure.expect("a failure");
+        assert_eq!((outcome.status, failure.stage), (Status::Failed, Stage::Paint));
+        assert_eq!(failure.reason, "the runner broke down; this is a fault in it");
+        assert_eq!(failure.detail, format!("{}: panic: layer 7 is missing", failure.reason));
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_and_one_in_another_thread_do_too() {
+        let under_the_lock = concluded(|seat| seat.job(|_| panic!("poison")));
+        assert_eq!(under_the_lock.failure.map(|failure| failure.stage), Some(Stage::Read));
+        let elsewhere = concluded(|_| {
+            rayon::join(|| panic!("in a band"), || ());
+            unreachable!("rayon hands the panic on")
+        });
+        assert!(elsewhere.failure.is_some_and(|failure| failure.detail.ends_with("panic: in a band")));
+    }
+}

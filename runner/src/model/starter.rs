@@ -4,12 +4,12 @@
 //! for Artistic Style, 2016). Where its weights come from is told in `models/starter/README.md`.
 
 use candle_core::safetensors::SliceSafetensors;
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use image::RgbImage;
 use livewebcam_jobs::{Bounds, Controls, FrameSize, ModelInfo, Phase, Progress, Style};
 
 use super::{PaintError, Watch};
-use crate::nn::{Conv2d, StyleNorm, reflect_pad, upsample_nearest_2x};
+use crate::nn::{Activation, Conv2d, StyleNorm, reflect_pad, upsample_nearest_2x};
 
 /// The weights, as they lie in the repository.
 const WEIGHTS: &[u8] = include_bytes!("../../models/starter/starter.safetensors");
@@ -97,8 +97,8 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, shares: &Tensor) -> Result<Tensor> {
-        self.norm.blend(shares)?.forward(&self.conv.forward(x)?)
+    fn forward(&self, x: &Tensor, shares: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.norm.blend(shares)?.forward(&self.conv.forward(x)?, activation)
     }
 }
 
@@ -134,15 +134,14 @@ impl Starter {
     ) -> std::result::Result<RgbImage, PaintError> {
         watch.progress(Progress { phase: Phase::Paint, step: 0, steps: 1 })?;
         let (width, height) = frame.dimensions();
-        let shape = (height as usize, width as usize, 3);
-        let frame = (Tensor::from_slice(frame.as_raw(), shape, &Device::Cpu)?.to_dtype(DType::F32)? / 255.0)?;
-        let mut painting = self.forward(&frame, shares, watch)?;
-        if strength < 1.0 {
-            painting = ((painting * strength)? + (frame * (1.0 - strength))?)?;
-        }
-        // Half a step up, so that the conversion to bytes, which cuts off, rounds.
-        let bytes = ((painting * 255.0)? + 0.5)?.to_dtype(DType::U8)?.flatten_all()?.to_vec1()?;
-        Ok(RgbImage::from_raw(width, height, bytes).expect("three bytes for each pixel of the frame"))
+        let values: Vec<f32> = frame.as_raw().iter().map(|byte| f32::from(*byte) / 255.0).collect();
+        let x = Tensor::from_vec(values, (height as usize, width as usize, 3), &Device::Cpu)?;
+        let painting: Vec<f32> = self.forward(&x, shares, watch)?.flatten_all()?.to_vec1()?;
+        let strength = strength as f32;
+        // The cast cuts off, so half a step more makes it round.
+        let blend = |painted: f32, byte: u8| painted * 255.0 * strength + f32::from(byte) * (1.0 - strength) + 0.5;
+        let blended = painting.iter().zip(frame.as_raw()).map(|(painted, byte)| blend(*painted, *byte) as u8);
+        Ok(RgbImage::from_raw(width, height, blended.collect()).expect("three bytes for each pixel of the frame"))
     }
 
     /// `[height, width, 3]` with values 0 to 1 → the same shape.
@@ -155,24 +154,22 @@ impl Starter {
         let (height, width, _) = frame.dims3()?;
         let shares = Tensor::from_slice(shares, (STYLES.len(), 1), frame.device())?;
         let missing = |side: usize| side.next_multiple_of(MULTIPLE) - side;
-        let mut x = reflect_pad(frame, 0, missing(height), 0, missing(width))?;
+        let mut x = reflect_pad(frame, missing(height), missing(width))?;
         for layer in &self.contract {
             watch.check()?;
-            x = layer.forward(&x, &shares)?.relu()?;
+            x = layer.forward(&x, &shares, Activation::Relu)?;
         }
         for [first, second] in &self.residual {
             watch.check()?;
-            let inner = first.forward(&x, &shares)?.relu()?;
-            x = (second.forward(&inner, &shares)? + x)?;
+            let inner = first.forward(&x, &shares, Activation::Relu)?;
+            x = (second.forward(&inner, &shares, Activation::None)? + x)?;
         }
         let [first, second, last] = &self.expand;
         watch.check()?;
-        x = first.forward(&upsample_nearest_2x(&x)?, &shares)?.relu()?;
-        x = second.forward(&upsample_nearest_2x(&x)?, &shares)?.relu()?;
+        x = first.forward(&upsample_nearest_2x(&x)?, &shares, Activation::Relu)?;
+        x = second.forward(&upsample_nearest_2x(&x)?, &shares, Activation::Relu)?;
         watch.check()?;
-        x = last.forward(&x, &shares)?;
-        // The logistic function, by way of candle's tanh.
-        x = ((x * 0.5)?.tanh()? * 0.5)?;
-        Ok((x + 0.5)?.narrow(0, 0, height)?.narrow(1, 0, width)?)
+        x = last.forward(&x, &shares, Activation::Sigmoid)?;
+        Ok(x.narrow(0, 0, height)?.narrow(1, 0, width)?)
     }
 }

@@ -4,12 +4,13 @@
 //! together in memory, and a convolution is a copy of rows and one matrix product. Layers know their weights and nothing
 //! of a model; what is under them may change without a model noticing.
 
+mod bands;
 mod conv;
 mod norm;
 mod pad;
 mod upsample;
 
 pub use conv::Conv2d;
-pub use norm::{InstanceNorm, StyleNorm};
+pub use norm::{Activation, InstanceNorm, StyleNorm};
 pub use pad::reflect_pad;
 pub use upsample::upsample_nearest_2x;

@@ -1,0 +1,8 @@
+//! The runner as its users meet it: pictures in and out, and the real binary on real job directories.
+
+mod claims;
+mod command_line;
+mod conclusions;
+mod painting;
+mod requests;
+mod support;
