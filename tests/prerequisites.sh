@@ -20,6 +20,7 @@ package_of() {
     sbatch | squeue | sinfo | scontrol | scancel) echo slurm-client ;;
     sftp-server) echo openssh-sftp-server ;;
     ssh | scp | sftp | ssh-keygen) echo openssh-client ;;
+    pgrep | ps) echo procps ;;
     sshd) echo openssh-server ;;
     *) echo "prerequisites.sh: no package is known for $1" >&2 && exit 2 ;;
     esac

@@ -5,6 +5,7 @@
 #   cluster.sh down DIR      end the daemons, the sessions and the jobs of that cluster, and nothing else
 #   cluster.sh status DIR    what runs, and how to log in; exit 1 unless all of it runs
 #   cluster.sh run DIR       up, print "ready", wait for the end of standard input, down
+#   cluster.sh with DIR COMMAND...   run the command while it is up; down again if it was not up before
 #
 # `run` is for tests: one that dies closes the pipe, and its cluster goes down with it. Clusters in different folders
 # do not touch one another. Two slurmd with two GPUs each, one sshd as the login node, another as the jump host.
@@ -78,11 +79,15 @@ start_all() {
 
 idle_nodes() { SLURM_CONF=$dir/slurm.conf sinfo --noheader --Node --partition=debug --format=%T 2>/dev/null | grep -cx idle || true; }
 
+port_was_taken() { grep -qi 'address already in use' "$dir"/log/*.start "$dir"/log/*.log; }
+
 wait_until_ready() {
-    local end=$((SECONDS + 30))
+    local started=$SECONDS
     until [ "$(idle_nodes)" = "${#nodes[@]}" ] && running; do
-        grep -qi 'address already in use' "$dir"/log/*.start "$dir"/log/*.log && return 1
-        [ $SECONDS -lt $end ] || return 1
+        port_was_taken && return 1
+        # A daemon that is not there by now has ended.
+        [ $SECONDS -lt $((started + 5)) ] || running || return 1
+        [ $SECONDS -lt $((started + 30)) ] || return 1
         sleep 0.1
     done
 }
@@ -92,7 +97,7 @@ up() {
         say "already up in $dir"
         return
     fi
-    "$here/../prerequisites.sh" munged slurmctld slurmd sbatch sshd ssh ssh-keygen sftp-server
+    "$here/../prerequisites.sh" munged slurmctld slurmd sbatch sshd ssh ssh-keygen sftp-server pgrep
     stop_all
     local attempt
     for attempt in 1 2 3; do
@@ -104,7 +109,7 @@ up() {
         fi
         stop_all
         # Somebody may have taken a port between its choice and its use.
-        grep -qi 'address already in use' "$dir"/log/*.start "$dir"/log/*.log || break
+        port_was_taken || break
         say "a port was taken meanwhile; trying others"
     done
     tail -n 5 "$dir"/log/*.start "$dir"/log/*.log >&2
@@ -219,9 +224,19 @@ run() {
     while read -r _; do :; done
 }
 
+with() {
+    if ! running; then
+        trap 'exit 130' INT TERM HUP
+        trap 'locked down' EXIT
+        locked up
+    fi
+    "$@"
+}
+
 command=${1:-}
 case $command in
 up | down | status | run) [ $# = 2 ] || command=usage ;;
+with) [ $# -gt 2 ] || command=usage ;;
 *) command=usage ;;
 esac
 if [ "$command" = usage ]; then
@@ -231,7 +246,7 @@ fi
 
 dir=$2
 case $command in
-up | run) mkdir -p "$dir" ;;
+up | run | with) mkdir -p "$dir" ;;
 *)
     [ -d "$dir" ] || {
         say "not up: there is no $dir"
@@ -243,7 +258,8 @@ esac
 dir=$(cd -P "$dir" && pwd)
 # Slurm and sshd each have their own idea of quoting, and Slurm of the percent sign.
 [[ $dir =~ ^[A-Za-z0-9/._@+-]+$ ]] || die "the path may hold letters, digits and / . _ @ + - only: $dir"
+shift 2
 case $command in
 up | down) locked "$command" ;;
-*) "$command" ;;
+*) "$command" "$@" ;;
 esac

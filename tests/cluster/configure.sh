@@ -55,12 +55,14 @@ make_keys() {
 write_slurm_conf() {
     local host address bind=
     host=$(hostname -s)
-    # Slurm listens on the address of the host's name or on all; it is kept to loopback where the name says loopback.
+    # Slurm can listen on the address of the host's name or on all addresses, and on no other.
     address=$(getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }') || true
-    case $address in
-    127.*) bind=CommunicationParameters=NoCtldInAddrAny,NoInAddrAny ;;
-    *) address=127.0.0.1 ;;
-    esac
+    if [[ $address == 127.* ]]; then
+        bind=CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+    else
+        say "Slurm's ports (which want munge's key) are open on all addresses; a line \"127.0.1.1 $host\" in /etc/hosts avoids it"
+        address=127.0.0.1
+    fi
     cat >"$dir/slurm.conf" <<END
 ClusterName=livewebcam
 SlurmctldHost=$host($address)
@@ -103,7 +105,12 @@ PartitionName=debug Nodes=n[1-2] Default=YES MaxTime=01:00:00 State=UP
 PartitionName=short Nodes=n[1-2] MaxTime=00:01:00 State=UP
 END
     echo 'NodeName=n[1-2] Name=gpu File=/dev/null,/dev/zero' >"$dir/gres.conf"
-    echo 'ConstrainDevices=no' >"$dir/cgroup.conf"
+    # Later versions would make control groups, for which they want root and systemd; earlier ones do not know the word.
+    if printf '23.11\n%s\n' "$(slurmd -V | cut -d' ' -f2)" | sort --version-sort --check=quiet; then
+        echo 'CgroupPlugin=disabled' >"$dir/cgroup.conf"
+    else
+        echo 'ConstrainDevices=no' >"$dir/cgroup.conf"
+    fi
 }
 
 write_sshd_conf() {
