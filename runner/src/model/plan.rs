@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn defaults_are_filled_in_without_a_word() {
         let Plan { parameters, warnings } = plan(&Parameters::default());
-        assert_eq!(parameters.style.expect("a style").to_string(), "portrait in oil");
+        assert_eq!(parameters.style.expect("a style").to_string(), "soft watercolour");
         assert_eq!((parameters.strength, parameters.steps), (Some(1.0), None));
         assert_eq!(warnings, [""; 0]);
     }
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(named.parameters.style.expect("a style").to_string(), "starry night");
         assert_eq!(named.warnings, [""; 0]);
         let unnamed = prompt("a cat in space");
-        assert_eq!(unnamed.warnings, ["the prompt names none of this model's styles; `portrait in oil` is taken"]);
-        assert_eq!(prompt("Portrait in oil").warnings, [""; 0]);
+        assert_eq!(unnamed.warnings, ["the prompt names none of this model's styles; `soft watercolour` is taken"]);
+        assert_eq!(prompt("Soft-watercolour").warnings, [""; 0]);
     }
 }

@@ -18,7 +18,7 @@ const WEIGHTS: &[u8] = include_bytes!("../../models/starter/starter.safetensors"
 pub(super) const NAME: &str = "starter";
 
 /// The style of those who choose none: a face stays a face in it, and yet it is a painting.
-const DEFAULT_STYLE: &str = "portrait in oil";
+const DEFAULT_STYLE: &str = "soft watercolour";
 
 /// The styles in the order of the weights.
 const STYLES: [&str; 26] = [

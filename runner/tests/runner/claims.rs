@@ -29,7 +29,7 @@ fn a_job_is_painted_and_its_directory_tells_the_story() {
     assert_eq!(painting.dimensions(), frame.dimensions());
     assert_ne!(painting, frame);
     let parameters = outcome.parameters.expect("parameters");
-    assert_eq!(parameters.style.map(|style| style.to_string()).as_deref(), Some("portrait in oil"));
+    assert_eq!(parameters.style.map(|style| style.to_string()).as_deref(), Some("soft watercolour"));
     assert_eq!(parameters.strength, Some(1.0));
     let claim: Claim = local::read_json(&job.dir.file(JobFile::Claim)).expect("a claim").expect("a claim");
     assert_eq!(claim.author, outcome.author);

@@ -127,7 +127,7 @@ fn what_the_model_does_not_do_is_told_in_the_result() {
     assert_eq!(
         outcome.warnings,
         [
-            "the prompt names none of this model's styles; `portrait in oil` is taken",
+            "the prompt names none of this model's styles; `soft watercolour` is taken",
             "model `starter` has no use for a number of steps; it is ignored",
         ]
     );
