@@ -1,6 +1,6 @@
 //! From what was asked to what is painted.
 
-use livewebcam_jobs::{InvalidBlend, ModelInfo, Parameters};
+use livewebcam_jobs::{Controls, InvalidBlend, ModelInfo, Parameters};
 
 /// What a model is to paint.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,11 +25,11 @@ impl Plan {
             warnings.push(format!("{} {} is out of bounds; {} is taken", clamped.field, clamped.from, clamped.to));
         }
         let style = controls.resolve_style(asked.style.as_ref(), &asked.prompt)?;
-        if let (Some(style), None, false) = (&style, &asked.style, asked.prompt.is_empty())
-            && controls.resolve_style(None, "")?.as_ref() == Some(style)
-            && !asked.prompt.to_lowercase().contains(&style.to_string())
-        {
-            warnings.push(format!("the prompt names none of this model's styles; `{style}` is taken"));
+        if let (Some(style), None, false) = (&style, &asked.style, asked.prompt.is_empty()) {
+            let without_default = Controls { default_style: None, ..controls.clone() };
+            if without_default.resolve_style(None, &asked.prompt)?.is_none() {
+                warnings.push(format!("the prompt names none of this model's styles; `{style}` is taken"));
+            }
         }
         let mut sieve = Sieve { model: &model.name, warnings };
         sieve.keep("styles", asked.style, style.is_some());
