@@ -1,0 +1,121 @@
+//! How a job ends when its runner does not say so: cancelled, dead, or never begun.
+//!
+//! Whatever happens here, `result.json` is won by exactly one author; losing it means that the runner finished after all.
+
+use std::time::Duration;
+
+use livewebcam_jobs::{Claim, Failure, JobDir, JobFile, JobId, Marker, Outcome, Stage, Status, local, model_key};
+
+use super::Dispatcher;
+use super::paint::{SMALL_FILE, chain};
+use super::watcher::Verdict;
+use crate::text::printable;
+use crate::transport::TransportError;
+
+/// How much of a log goes into a failure's detail.
+const LOG_TAIL: u64 = 4096;
+/// How long a cancelled job may take to stop before it is concluded without its runner.
+const STOPPING: Duration = Duration::from_secs(30);
+
+impl Dispatcher {
+    /// Nobody wants this job any more. If nobody has claimed it, nobody will; else its runner is told to stop.
+    pub(super) async fn cancel(&self, id: JobId, model: &str, why: &str) {
+        if let Err(error) = self.try_cancel(id, model, why).await {
+            tracing::warn!(job = %id, error = chain(&error), "the job was not cancelled; the next start concludes it");
+        }
+    }
+
+    async fn try_cancel(&self, id: JobId, model: &str, why: &str) -> Result<(), TransportError> {
+        let job = self.0.transport.root().job(id);
+        let claim = Claim { author: self.author(), nonce: format!("{:032x}", rand::random::<u128>()) };
+        let won =
+            self.0.transport.publish_exclusively(&job.file(JobFile::Claim), &local::to_json(&claim)).await?;
+        if !won {
+            self.0.transport.replace(&job.file(JobFile::Cancel), why.as_bytes(), 0o600).await?;
+        }
+        if let Err(error) = self.0.scheduler.cancel(&[id]).await {
+            tracing::warn!(job = %id, error = chain(&error), "the scheduler was not told to cancel the job");
+        }
+        if !won {
+            // Its runner writes the result, unless it dies first.
+            let _ = tokio::time::timeout(STOPPING, self.0.watcher.wait(id)).await;
+        }
+        let failure = Failure { stage: Stage::Wait, reason: why.to_owned(), detail: String::new() };
+        self.conclude(id, self.outcome(model, Status::Cancelled, failure)).await
+    }
+
+    /// The scheduler says that the job has ended, in `words`. Its result decides; without one it has failed.
+    pub(super) async fn conclude_dead(&self, id: JobId, model: &str, words: &str) {
+        let job = self.0.transport.root().job(id);
+        let log = match self.0.transport.read_tail(&job.file(JobFile::Log), LOG_TAIL).await {
+            Ok(Some((log, _))) => printable(&String::from_utf8_lossy(&log)),
+            Ok(None) => "there is no slurm.log: the job died before its first line".to_owned(),
+            Err(error) => format!("slurm.log cannot be read: {}", chain(&error)),
+        };
+        let reason = format!("the job ended without a result ({words})");
+        self.conclude_failed(id, model, Stage::Wait, &reason, &log).await;
+    }
+
+    /// Concludes a job as failed unless it has a result.
+    pub(super) async fn conclude_failed(&self, id: JobId, model: &str, stage: Stage, reason: &str, detail: &str) {
+        let failure = Failure { stage, reason: reason.to_owned(), detail: detail.to_owned() };
+        if let Err(error) = self.conclude(id, self.outcome(model, Status::Failed, failure)).await {
+            tracing::warn!(job = %id, error = chain(&error), "the job was not concluded; the next start does it");
+        }
+    }
+
+    async fn conclude(&self, id: JobId, outcome: Outcome) -> Result<(), TransportError> {
+        let root = self.0.transport.root();
+        let result = root.job(id).file(JobFile::Outcome);
+        self.0.transport.publish_exclusively(&result, &local::to_json(&outcome)).await?;
+        let queued = Marker::Queued { model_key: model_key(&outcome.model) };
+        for marker in [queued, Marker::Running, Marker::Done] {
+            self.0.transport.remove_file(&root.marker(&marker, id)).await?;
+        }
+        self.0.sweeper.concluded(id, outcome.status);
+        Ok(())
+    }
+
+    /// A job that could not be staged: whatever part of it exists goes away or is concluded.
+    pub(super) async fn abandon(&self, id: JobId, model: &str) {
+        let root = self.0.transport.root();
+        let staged = self.0.transport.metadata(root.job(id).path()).await;
+        if matches!(staged, Ok(Some(_))) {
+            self.conclude_failed(id, model, Stage::Stage, "the job could not be staged", "").await;
+        } else {
+            let staging: JobDir = root.staging(id);
+            // The sweeper takes it if this fails too.
+            let _ = self.0.transport.remove_job(&staging).await;
+        }
+    }
+
+    /// Concludes what a predecessor left unfinished: nobody waits for it any more.
+    pub(super) async fn conclude_orphan(&self, id: JobId) -> Result<(), TransportError> {
+        let job = self.0.transport.root().job(id);
+        let request = self.0.transport.read(&job.file(JobFile::Request), SMALL_FILE).await?;
+        let model = model_of(request);
+        tracing::info!(job = %id, "cancelling what the last frontend left unfinished");
+        self.try_cancel(id, &model, "the server was restarted").await
+    }
+
+    /// Cancels a job at somebody's wish, in the background.
+    pub fn cancel_later(&self, id: JobId, why: &'static str) {
+        let dispatcher = self.clone();
+        self.0.tasks.spawn(async move {
+            let job = dispatcher.0.transport.root().job(id);
+            let model = match dispatcher.0.transport.read(&job.file(JobFile::Request), SMALL_FILE).await {
+                Ok(json) => model_of(json),
+                Err(_) => String::new(),
+            };
+            dispatcher.cancel(id, &model, why).await;
+            // The visitor's request, if one still waits, learns of it at once.
+            dispatcher.0.watcher.tell(id, Verdict::Done);
+        });
+    }
+}
+
+/// The model that a request names; a damaged request names none.
+fn model_of(json: Option<Vec<u8>>) -> String {
+    let request = json.and_then(|json| serde_json::from_slice::<livewebcam_jobs::Request>(&json).ok());
+    request.map_or_else(String::new, |request| request.model)
+}

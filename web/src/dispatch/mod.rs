@@ -1,0 +1,226 @@
+//! A frame's way from a clean PNG to a painting: admit, stage, submit, wait, retrieve. Everything that holds a frame in
+//! flight is bounded, and each job ends with exactly one `result.json`.
+//!
+//! Knows neither HTTP nor SSH nor Slurm's words.
+
+mod admission;
+mod conclude;
+mod ownership;
+mod paint;
+mod recovery;
+mod sweeper;
+mod watcher;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use livewebcam_jobs::{Author, Clamped, Failure, JobId, ModelInfo, Outcome, Parameters, Timings};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::admission::Busy;
+use self::admission::Admission;
+pub use self::ownership::OwnershipError;
+use self::ownership::Ownership;
+pub(crate) use self::paint::chain;
+use self::sweeper::Sweeper;
+use self::watcher::Watcher;
+use crate::frame::Frame;
+use crate::scheduler::{Scheduler, SubmitError};
+use crate::settings::Settings;
+use crate::transport::{Transport, TransportError};
+
+/// What is to be painted.
+#[derive(Clone)]
+pub struct Order {
+    /// The model, as the runner listed it.
+    pub model: ModelInfo,
+    /// The frame, at a size that the model takes.
+    pub frame: Frame,
+    /// Parameters inside the model's bounds.
+    pub parameters: Parameters,
+    /// Numbers that were not.
+    pub clamped: Vec<Clamped>,
+    /// SHA-256 of the visitor's cookie.
+    pub visitor: Option<String>,
+}
+
+/// A painting and its story.
+#[derive(Clone, Debug)]
+pub struct Painting {
+    /// The job that made it.
+    pub id: JobId,
+    /// The PNG, checked against its size and its SHA-256.
+    pub png: Vec<u8>,
+    /// What the runner says of it.
+    pub outcome: Outcome,
+    /// How long each stage of the frontend took.
+    pub durations: Durations,
+}
+
+/// Milliseconds of the frontend's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Durations {
+    /// Putting the job directory together.
+    pub stage_ms: f64,
+    /// Handing it to the scheduler.
+    pub submit_ms: f64,
+    /// From the accepted submission until the result was seen, less the runner's own total.
+    pub queue_ms: f64,
+    /// Fetching the painting.
+    pub retrieve_ms: f64,
+}
+
+/// Why there is no painting.
+#[derive(Debug, thiserror::Error)]
+pub enum PaintError {
+    /// Too many frames.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The job directory could not be put together.
+    #[error("staging the job failed")]
+    Stage(#[source] TransportError),
+    /// The scheduler did not take the job.
+    #[error("submitting the job failed")]
+    Submit(#[source] SubmitError),
+    /// The job ended without a painting, and its result says why.
+    #[error("the job failed: {}", .0.reason)]
+    Failed(Failure),
+    /// Nobody wanted it any more.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// It took too long.
+    #[error("{stage} took longer than {seconds} s")]
+    Deadline {
+        /// The stage.
+        stage: &'static str,
+        /// Its deadline.
+        seconds: f64,
+    },
+    /// The painting could not be fetched.
+    #[error("retrieving the painting failed")]
+    Retrieve(#[source] anyhow::Error),
+    /// The frontend is shutting down.
+    #[error("the server is shutting down")]
+    Closing,
+}
+
+/// The frontend's side of every job of one root.
+#[derive(Clone)]
+pub struct Dispatcher(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    transport: Arc<Transport>,
+    scheduler: Arc<Scheduler>,
+    instance: String,
+    admission: Admission,
+    watcher: Watcher,
+    sweeper: Sweeper,
+    ownership: Ownership,
+    /// Queue folders that are known to exist.
+    queues: Mutex<HashSet<PathBuf>>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// Why the dispatcher cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tree cannot be used.
+    #[error("the root cannot be used; check cluster.root and its permissions")]
+    Root(#[source] TransportError),
+    /// Another frontend serves the root.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipError),
+}
+
+impl Dispatcher {
+    /// Makes the root's folders, takes the root, concludes what a predecessor left unfinished, and starts to watch.
+    ///
+    /// # Errors
+    /// The root cannot be used, or another frontend serves it.
+    pub async fn start(
+        settings: &Settings,
+        transport: Arc<Transport>,
+        scheduler: Arc<Scheduler>,
+    ) -> Result<Self, StartError> {
+        let instance = format!("{:016x}", rand::random::<u64>());
+        for folder in transport.root().skeleton() {
+            transport.create_dir(&folder).await.map_err(StartError::Root)?;
+        }
+        let ownership = Ownership::take(&transport, &instance, settings).await?;
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let watcher = Watcher::start(&transport, &scheduler, settings);
+        let dispatcher = Self(Arc::new(Inner {
+            settings: settings.clone(),
+            admission: Admission::new(settings.max_in_flight(), settings.submits_per_minute()),
+            sweeper: Sweeper::new(settings.keep.clone()),
+            transport,
+            scheduler,
+            instance,
+            watcher,
+            ownership,
+            queues: Mutex::default(),
+            tasks,
+            closing,
+        }));
+        dispatcher.recover().await.map_err(StartError::Root)?;
+        dispatcher.keep_root();
+        Ok(dispatcher)
+    }
+
+    /// The way to the shared tree.
+    #[must_use]
+    pub fn transport(&self) -> &Arc<Transport> {
+        &self.0.transport
+    }
+
+    /// Who starts the runners.
+    #[must_use]
+    pub fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.0.scheduler
+    }
+
+    /// Frames in flight now, and how many may be.
+    #[must_use]
+    pub fn in_flight(&self) -> (usize, usize) {
+        self.0.admission.in_flight()
+    }
+
+    /// Whether the root was taken over by another frontend; this one then paints no more.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.0.ownership.is_lost()
+    }
+
+    /// Stops taking frames, cancels those in flight and gives the root up.
+    pub async fn shut_down(&self) {
+        self.0.closing.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(std::time::Duration::from_secs(20), self.0.tasks.wait()).await.is_err() {
+            tracing::warn!("some frames did not end within 20 s; the next start concludes them");
+        }
+        self.0.scheduler.shut_down().await;
+        self.0.ownership.give_up(&self.0.transport).await;
+    }
+
+    fn author(&self) -> Author {
+        Author::Frontend { instance: self.0.instance.clone() }
+    }
+
+    fn outcome(&self, model: &str, status: livewebcam_jobs::Status, failure: Failure) -> Outcome {
+        Outcome {
+            status,
+            author: self.author(),
+            model: model.to_owned(),
+            output: None,
+            failure: Some(failure),
+            parameters: None,
+            timings: Timings::default(),
+            warnings: Vec::new(),
+        }
+    }
+}

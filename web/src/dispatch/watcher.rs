@@ -1,0 +1,237 @@
+//! One watcher for all frames in flight: a look into `done/` many times a second, a question to the scheduler every few
+//! seconds, and neither while nothing is in flight.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use livewebcam_jobs::{JobId, Marker};
+use notify::Watcher as _;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::paint::chain;
+use crate::scheduler::{Scheduler, Sight};
+use crate::settings::{Settings, seconds};
+use crate::transport::Transport;
+
+/// Successful questions in a row that a job must be missing from before it counts as dead.
+const MISSING: u32 = 2;
+/// After an error, looks are this far apart.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// Where the operating system tells of changes, a look for safety's sake this often.
+const BEHIND_EVENTS: Duration = Duration::from_millis(250);
+
+/// Why waiting for a job has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its marker is in `done/`, or somebody else concluded it.
+    Done,
+    /// The scheduler says that it has ended; how, in words. There may be a result all the same.
+    Dead(String),
+}
+
+pub(super) struct Watcher {
+    messages: mpsc::UnboundedSender<Message>,
+}
+
+enum Message {
+    Wait(JobId, oneshot::Sender<Verdict>),
+    Tell(JobId, Verdict),
+}
+
+impl Watcher {
+    pub(super) fn start(transport: &Arc<Transport>, scheduler: &Arc<Scheduler>, settings: &Settings) -> Self {
+        let (messages, inbox) = mpsc::unbounded_channel();
+        let events = Events::watch(transport);
+        let round = Round {
+            transport: transport.clone(),
+            scheduler: scheduler.clone(),
+            look: Duration::from_millis(settings.watch.look_ms),
+            ask: scheduler.look_interval(seconds(settings.watch.squeue_seconds)),
+            waiting: HashMap::new(),
+            errors: 0,
+            events,
+        };
+        tokio::spawn(round.run(inbox));
+        Self { messages }
+    }
+
+    /// Resolves when the job has ended. Bounded by the frames in flight; the deadline is the caller's.
+    pub(super) async fn wait(&self, id: JobId) -> Verdict {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.messages.send(Message::Wait(id, sender));
+        receiver.await.unwrap_or_else(|_| Verdict::Dead("the server is shutting down".to_owned()))
+    }
+
+    /// Lets everybody who waits for the job know.
+    pub(super) fn tell(&self, id: JobId, verdict: Verdict) {
+        let _ = self.messages.send(Message::Tell(id, verdict));
+    }
+}
+
+/// The operating system's word that something changed in `done/`. NFS gives none for other hosts' changes, so it is only ever
+/// a reason to look earlier.
+struct Events {
+    changed: Arc<Notify>,
+    /// Kept for as long as it should report.
+    _watcher: Option<notify::RecommendedWatcher>,
+    /// Whether no look found a marker that had not been announced.
+    trusted: bool,
+}
+
+impl Events {
+    fn watch(transport: &Transport) -> Self {
+        let changed = Arc::<Notify>::default();
+        let folder = transport.root().marker_dir(&Marker::Done);
+        let watcher = transport.mounted(&folder).and_then(|folder| {
+            let tell = changed.clone();
+            let handler = move |event: notify::Result<notify::Event>| {
+                // Reading the folder is an event too, and no news.
+                if event.is_ok_and(|event| event.kind.is_create() || event.kind.is_modify()) {
+                    tell.notify_one();
+                }
+            };
+            let mut watcher = notify::recommended_watcher(handler).ok()?;
+            watcher.watch(&folder, notify::RecursiveMode::NonRecursive).ok()?;
+            Some(watcher)
+        });
+        Self { changed, trusted: watcher.is_some(), _watcher: watcher }
+    }
+}
+
+struct Waiting {
+    listeners: Vec<oneshot::Sender<Verdict>>,
+    missing: u32,
+}
+
+struct Round {
+    transport: Arc<Transport>,
+    scheduler: Arc<Scheduler>,
+    look: Duration,
+    ask: Duration,
+    waiting: HashMap<JobId, Waiting>,
+    errors: u32,
+    events: Events,
+}
+
+impl Round {
+    /// Ends when the dispatcher is gone.
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
+        let mut next_ask = Instant::now();
+        loop {
+            if self.waiting.is_empty() {
+                let message = inbox.recv().await;
+                let Some(message) = message else { return };
+                self.take(message);
+                next_ask = Instant::now() + self.ask;
+                continue;
+            }
+            let pause = match self.errors {
+                0 if self.events.trusted => self.look.max(BEHIND_EVENTS),
+                0 => self.look,
+                _ => AFTER_ERROR,
+            };
+            let mut announced = false;
+            let mut ended = false;
+            tokio::select! {
+                message = inbox.recv() => {
+                    let Some(message) = message else { return };
+                    self.take(message);
+                }
+                () = self.events.changed.notified() => announced = true,
+                () = self.scheduler.ended() => ended = true,
+                () = tokio::time::sleep(pause) => {}
+            }
+            self.look(announced).await;
+            if ended || Instant::now() >= next_ask {
+                self.ask().await;
+                next_ask = Instant::now() + self.ask;
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Wait(id, listener) => {
+                let waiting = self.waiting.entry(id).or_insert_with(|| Waiting { listeners: Vec::new(), missing: 0 });
+                waiting.listeners.push(listener);
+            }
+            Message::Tell(id, verdict) => self.conclude(id, &verdict),
+        }
+        self.waiting.retain(|_, waiting| {
+            waiting.listeners.retain(|listener| !listener.is_closed());
+            !waiting.listeners.is_empty()
+        });
+    }
+
+    fn conclude(&mut self, id: JobId, verdict: &Verdict) {
+        for listener in self.waiting.remove(&id).into_iter().flat_map(|waiting| waiting.listeners) {
+            let _ = listener.send(verdict.clone());
+        }
+    }
+
+    /// One READDIR of `done/`, for all frames.
+    async fn look(&mut self, announced: bool) {
+        let folder = self.transport.root().marker_dir(&Marker::Done);
+        match self.transport.list(&folder).await {
+            Ok(entries) => {
+                self.errors = 0;
+                for id in entries.iter().filter_map(|entry| entry.name.parse().ok()) {
+                    if self.waiting.contains_key(&id) {
+                        self.conclude(id, &Verdict::Done);
+                        // A marker may appear between its event and the look; one miss is no proof, but polling is never wrong.
+                        self.events.trusted &= announced || self.events.changed_now();
+                    }
+                }
+            }
+            Err(error) => {
+                self.errors += 1;
+                if self.errors.is_power_of_two() {
+                    tracing::warn!(errors = self.errors, error = chain(&error), "done/ cannot be read; trying again");
+                }
+            }
+        }
+    }
+
+    /// One question to the scheduler, for all frames. No answer means that the last known state holds.
+    async fn ask(&mut self) {
+        let ids: Vec<JobId> = self.waiting.keys().copied().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let sights = match self.scheduler.look(&ids).await {
+            Ok(sights) => sights,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the scheduler does not answer; keeping the last known states");
+                return;
+            }
+        };
+        // A runner writes its marker before it ends, so the end is news only if a later look finds no marker.
+        self.look(true).await;
+        for id in ids {
+            let Some(waiting) = self.waiting.get_mut(&id) else { continue };
+            match sights.get(&id) {
+                Some(Sight::Alive(_)) => waiting.missing = 0,
+                Some(Sight::Ended(words)) => self.conclude(id, &Verdict::Dead(words.clone())),
+                None => {
+                    waiting.missing += 1;
+                    if waiting.missing >= MISSING {
+                        self.conclude(id, &Verdict::Dead("the scheduler no longer knows the job".to_owned()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Events {
+    /// Whether an event has come in since the last one was taken; it stays for the next round.
+    fn changed_now(&self) -> bool {
+        use futures_util::FutureExt;
+        let came = self.changed.notified().now_or_never().is_some();
+        if came {
+            self.changed.notify_one();
+        }
+        came
+    }
+}

@@ -1,0 +1,48 @@
+//! What the server says of itself, to pages, to clients of the Python version, and to monitors.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+
+use crate::application::State;
+
+/// `GET /serverinfo`: `available_gpus` is how many frames may be in flight at once, as clients of the Python version expect.
+pub(super) async fn server_info(state: Data<State>) -> HttpResponse {
+    let (in_flight, max_in_flight) = state.dispatcher.in_flight();
+    HttpResponse::Ok().json(json!({
+        "hostname": crate::host_name(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "available_gpus": max_in_flight,
+        "in_flight": in_flight,
+        "max_in_flight": max_in_flight,
+        "transport": state.settings.cluster.transport,
+        "scheduler": state.dispatcher.scheduler().name(),
+        "models": state.catalog.models(),
+        "default_model": state.catalog.default_model().map(|model| model.name).ok(),
+    }))
+}
+
+/// `GET /healthz`: 200 while frames can be painted, else 503. The operator also sees what the cluster was asked so far.
+pub(super) async fn healthz(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let connected = state.dispatcher.transport().is_connected();
+    let superseded = state.dispatcher.is_superseded();
+    let healthy = connected && !superseded;
+    let mut health = json!({
+        "status": if healthy { "ok" } else { "unavailable" },
+        "cluster": {
+            "transport": state.settings.cluster.transport,
+            "scheduler": state.dispatcher.scheduler().name(),
+            "connected": connected,
+            "root_taken_by_another_frontend": superseded,
+        },
+    });
+    if state.operator.is_operator(&request) {
+        let (sbatch, squeue) = state.dispatcher.scheduler().calls();
+        health["counters"] = json!({
+            "transport": state.dispatcher.transport().counters(),
+            "sbatch": sbatch,
+            "squeue": squeue,
+        });
+    }
+    if healthy { HttpResponse::Ok().json(health) } else { HttpResponse::ServiceUnavailable().json(health) }
+}
