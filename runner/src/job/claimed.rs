@@ -5,7 +5,8 @@ use std::io;
 use std::time::Instant;
 
 use livewebcam_jobs::{
-    Author, Claim, JobDir, JobFile, JobId, Outcome, Output, Parameters, Progress, Stage, Status, Timings, local,
+    Author, Claim, Failure, JobDir, JobFile, JobId, Outcome, Output, Parameters, Progress, Stage, Status, Timings,
+    local,
 };
 
 use super::error::JobError;
@@ -21,6 +22,8 @@ pub(super) struct Claimed {
     id: JobId,
     author: Author,
     markers: Option<Markers>,
+    /// Whether the marker is out of its queue.
+    marked: bool,
     started: Instant,
     log: Log,
     /// What the runner is at.
@@ -53,6 +56,7 @@ impl Claimed {
             id,
             author,
             markers,
+            marked: false,
             started,
             log,
             stage: Stage::Read,
@@ -63,11 +67,12 @@ impl Claimed {
         }))
     }
 
-    /// The request is read, or is known to be unreadable: the marker can follow.
-    pub(super) fn mark_running(&self) {
-        if let Some(markers) = &self.markers {
+    /// Moves the marker to `running/`, from the queue of the model or else from wherever it is. Once.
+    pub(super) fn mark_running(&mut self) {
+        if let (Some(markers), false) = (&self.markers, self.marked) {
             markers.claimed(self.model.as_deref());
         }
+        self.marked = true;
     }
 
     /// Writes `progress.json`. A frame is not given up because that fails.
@@ -79,39 +84,39 @@ impl Claimed {
 
     /// Writes `output.png` of a painted job and then, exclusively, `result.json`; the marker follows.
     pub(super) fn conclude(mut self, ended: Result<Painted, JobError>) -> io::Result<Ending> {
-        let result = self.dir.file(JobFile::Outcome);
         if has_entry(&self.dir, JobFile::Outcome)? {
             return Ok(self.leave());
         }
         let written = ended.and_then(|painted| self.write_output(painted));
-        let mut outcome = self.outcome(written);
-        let mut published = local::publish_exclusively(&result, &local::to_json(&outcome));
-        if let Err(error) = published {
-            // The disk may be full. What is not needed makes room for a short record of the failure.
-            let _ = fs::remove_file(self.dir.file(JobFile::Progress));
-            let _ = fs::remove_file(self.dir.file(JobFile::Output));
-            self.log.line(format_args!("job {}: its result cannot be written: {error}", self.id));
-            if outcome.status == Status::Done {
-                outcome = self.outcome(Err(JobError::write(error)));
-            }
-            (outcome.parameters, outcome.warnings) = (None, Vec::new());
-            outcome.failure.iter_mut().for_each(|failure| failure.detail.clear());
-            published = local::publish_exclusively(&result, &local::to_json(&outcome));
-        }
-        if !published? {
-            return Ok(self.leave());
-        }
+        let outcome = self.outcome(written);
+        let Some(status) = self.publish(outcome)? else { return Ok(self.leave()) };
+        self.mark_running();
         if let Some(markers) = &self.markers {
-            if self.model.is_none() {
-                markers.claimed(None);
-            }
             markers.concluded();
         }
-        Ok(match outcome.status {
+        Ok(match status {
             Status::Done => Ending::Painted,
             Status::Failed => Ending::Failed,
             Status::Cancelled => Ending::Cancelled,
         })
+    }
+
+    /// Publishes the result, or, where that is impossible, a short one that says so. `None` if there is a result already.
+    fn publish(&mut self, outcome: Outcome) -> io::Result<Option<Status>> {
+        let path = self.dir.file(JobFile::Outcome);
+        let error = match local::publish_exclusively(&path, &local::to_json(&outcome)) {
+            Ok(published) => return Ok(published.then_some(outcome.status)),
+            Err(error) => error,
+        };
+        self.log.line(format_args!("job {}: its result cannot be written: {error}", self.id));
+        // A full disk gets room for a few hundred bytes.
+        let _ = fs::remove_file(self.dir.file(JobFile::Progress));
+        let _ = fs::remove_file(self.dir.file(JobFile::Output));
+        let outcome = if outcome.status == Status::Done { self.outcome(Err(JobError::write(error))) } else { outcome };
+        let failure = outcome.failure.map(|failure| Failure { detail: String::new(), ..failure });
+        let short = Outcome { failure, parameters: None, warnings: Vec::new(), ..outcome };
+        let published = local::publish_exclusively(&path, &local::to_json(&short))?;
+        Ok(published.then_some(short.status))
     }
 
     fn write_output(&mut self, painted: Painted) -> Result<Output, JobError> {

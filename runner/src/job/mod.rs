@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
 use livewebcam_jobs::{
-    Author, Claim, InvalidJobId, JobDir, JobFile, JobId, Outcome, Output, Phase, Progress, Root, Stage, State, local,
+    Author, Claim, InvalidJobId, JobDir, JobFile, JobId, Outcome, Output, Phase, Progress, Root, Stage, State, Timings,
+    local,
 };
 use sha2::{Digest, Sha256};
 
@@ -27,7 +28,7 @@ pub use replay::{ReplayError, replay};
 pub use seat::Seat;
 
 use crate::log::Log;
-use crate::model::{Catalogue, Interrupted, PaintError, Plan, Watch, milliseconds};
+use crate::model::{Catalogue, Interrupted, PaintError, Plan, Spent, Watch, milliseconds};
 use crate::picture::encode_png;
 
 /// How a call of [`run`] ended.
@@ -136,35 +137,27 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
         job.mark_running();
     });
     let request = request?;
-    watch.progress(Progress { phase: Phase::Load, step: 0, steps: 1 }).map_err(PaintError::Interrupted)?;
-    seat.job(|job| job.stage = Stage::Read);
+    watch.check().map_err(PaintError::Interrupted)?;
     let frame = read::frame(dir, &request)?;
 
+    watch.progress(Progress { phase: Phase::Load, step: 0, steps: 1 }).map_err(PaintError::Interrupted)?;
     let started = Instant::now();
-    seat.job(|job| job.stage = Stage::Load);
     let catalogue = catalogue_of(dir).map_err(JobError::Catalogue)?;
-    let model = catalogue.load(catalogue.find(&request.model)?)?;
+    let info = catalogue.find(&request.model)?;
+    let model = catalogue.load(info)?;
+    let plan = Plan::new(info, &request.parameters).map_err(PaintError::Style)?;
     let load_ms = milliseconds(started);
     seat.job(|job| {
         job.timings.load_ms = load_ms;
-        job.model = Some(model.info().name.clone());
-        job.stage = Stage::Paint;
-    });
-    let plan = Plan::new(model.info(), &request.parameters).map_err(PaintError::Style)?;
-    seat.job(|job| {
+        job.model = Some(info.name.clone());
         job.parameters = Some(plan.parameters.clone());
         job.warnings = plan.warnings.clone();
     });
 
     let painting = model.paint(&frame, &plan, &mut watch)?;
-    seat.job(|job| {
-        job.timings.encode_ms = painting.spent.encode_ms;
-        job.timings.paint_ms = painting.spent.paint_ms;
-        job.timings.decode_ms = painting.spent.decode_ms;
-    });
     watch.progress(Progress { phase: Phase::Write, step: 1, steps: 1 }).map_err(PaintError::Interrupted)?;
     let started = Instant::now();
-    let png = encode_png(&painting.picture, &model.info().name, &plan.parameters).map_err(JobError::Encode)?;
+    let png = encode_png(&painting.picture, &info.name, &plan.parameters).map_err(JobError::Encode)?;
     let output = Output {
         bytes: png.len() as u64,
         sha256: Sha256::digest(&png).iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -172,7 +165,10 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
         height: painting.picture.height(),
     };
     let write_ms = milliseconds(started);
-    seat.job(|job| job.timings.write_ms = write_ms);
+    seat.job(|job| {
+        let Spent { encode_ms, paint_ms, decode_ms } = painting.spent;
+        job.timings = Timings { encode_ms, paint_ms, decode_ms, write_ms, ..job.timings };
+    });
     Ok(Painted { png, output })
 }
 

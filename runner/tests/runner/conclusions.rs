@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
+use image::RgbImage;
 use livewebcam_jobs::{Author, Failure, JobFile, Marker, Outcome, Stage, State, Status, Timings, local};
 
 use crate::support::{Ended, Job, content, large_frame, photo};
@@ -84,8 +85,9 @@ fn run_on_a_small_disk(job: &Job, blocks: u32) -> Ended {
 
 #[test]
 fn a_full_disk_ends_in_a_failure_and_not_in_half_a_picture() {
-    for blocks in [1, 8] {
-        let job = Job::new(&photo());
+    // The picture does not fit; or it fits, and the result does not, until it is cut short.
+    for (frame, blocks) in [(photo(), 1), (photo(), 8), (RgbImage::new(1, 1), 1)] {
+        let job = Job::new(&frame);
         let ended = run_on_a_small_disk(&job, blocks);
         assert_eq!(ended.code, Some(1), "{}", ended.log);
         assert_eq!(job.state(), State::Concluded(Status::Failed));
