@@ -23,9 +23,12 @@ impl Log {
         self.started.elapsed()
     }
 
-    /// Writes one line. A log that cannot be written (a full disk) must not end the work that it tells of, as `eprintln!`
-    /// would, so errors are dropped.
+    /// Writes one line, with nothing in it that moves a terminal's cursor: a style's name may be a visitor's text.
+    ///
+    /// A log that cannot be written (a full disk) must not end the work that it tells of, as `eprintln!` would, so errors
+    /// are dropped.
     pub fn line(&self, text: fmt::Arguments<'_>) {
+        let text = text.to_string().replace(|c: char| c.is_control(), "\u{fffd}");
         let _ = writeln!(io::stderr(), "{:8.3} {text}", self.elapsed().as_secs_f64());
     }
 }

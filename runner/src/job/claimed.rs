@@ -5,8 +5,8 @@ use std::io;
 use std::time::Instant;
 
 use livewebcam_jobs::{
-    Author, Claim, Failure, JobDir, JobFile, JobId, Outcome, Output, Parameters, Progress, Stage, Status, Timings,
-    local,
+    Author, Claim, Failure, JobDir, JobFile, JobId, Outcome, Output, Parameters, Progress, Stage, State, Status,
+    Timings, local,
 };
 
 use super::error::JobError;
@@ -95,7 +95,10 @@ impl Claimed {
             markers.concluded();
         }
         Ok(match status {
-            Status::Done => Ending::Painted,
+            Status::Done => {
+                self.log.line(format_args!("job {}: painted in {:.0} ms", self.id, self.timings.total_ms));
+                Ending::Painted
+            }
             Status::Failed => Ending::Failed,
             Status::Cancelled => Ending::Cancelled,
         })
@@ -135,9 +138,9 @@ impl Claimed {
             }
         };
         self.timings.total_ms = milliseconds(self.started);
-        match &failure {
-            None => self.log.line(format_args!("job {}: painted in {:.0} ms", self.id, self.timings.total_ms)),
-            Some(failure) => self.log.line(format_args!("job {}: {status:?}: {}", self.id, failure.detail)),
+        if let Some(failure) = &failure {
+            let state = State::Concluded(status);
+            self.log.line(format_args!("job {}: {state} ({:?}): {}", self.id, failure.stage, failure.detail));
         }
         Outcome {
             status,

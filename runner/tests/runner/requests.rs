@@ -108,12 +108,17 @@ fn an_unknown_model_or_style_is_answered_with_the_known_ones() {
     fs::rename(job.root.queue().join("starter"), job.root.queue().join("someone--else")).expect("a queue");
     assert_fails(&job, Stage::Load, "no model `someone/else` is installed; installed are: starter");
     let job = Job::with(&photo(), |request| {
-        request.parameters.style = Some("vermeer".parse().expect("a blend"));
+        request.parameters.style = Some("ver\u{1b}[31mmeer".parse().expect("a blend"));
     });
-    job.run();
+    let ended = job.run();
+    assert!(ended.log.contains("unknown style") && !ended.log.contains('\u{1b}'), "{}", ended.log);
     let failure = job.outcome().and_then(|outcome| outcome.failure).expect("a failure");
     assert_eq!(failure.stage, Stage::Paint);
-    assert!(failure.reason.starts_with("unknown style `vermeer`; this model has: pastel, "), "{}", failure.reason);
+    assert!(
+        failure.reason.starts_with("unknown style `ver\u{1b}[31mmeer`; this model has: pastel, "),
+        "{}",
+        failure.reason
+    );
 }
 
 #[test]
