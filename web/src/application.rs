@@ -84,7 +84,9 @@ impl Application {
                 .app_data(shared.clone())
                 .app_data(guard.clone())
                 .wrap(from_fn(guard::check))
-                .service(web::scope("/static").wrap(DefaultHeaders::new().add(("Cache-Control", "no-cache"))).service(files))
+                .service(
+                    web::scope("/static").wrap(DefaultHeaders::new().add(("Cache-Control", "no-cache"))).service(files),
+                )
                 .configure(routes::configure)
         })
         // A browser that goes away takes its frame with it: the handler's future is dropped.
@@ -107,11 +109,14 @@ impl Application {
     /// The page's address, and the operator's link to the list of jobs; `None` where that is off.
     #[must_use]
     pub fn links(&self) -> (String, Option<String>) {
-        let page = format!("http://{}", if self.address.ip().is_loopback() && self.address.is_ipv4() {
-            format!("localhost:{}", self.address.port())
-        } else {
-            self.address.to_string()
-        });
+        let page = format!(
+            "http://{}",
+            if self.address.ip().is_loopback() && self.address.is_ipv4() {
+                format!("localhost:{}", self.address.port())
+            } else {
+                self.address.to_string()
+            }
+        );
         let jobs = self.state.operator.token().map(|token| format!("{page}/jobs?token={token}"));
         (page, jobs)
     }

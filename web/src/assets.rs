@@ -34,7 +34,8 @@ impl Assets {
         } else {
             vec![folder.to_owned()]
         };
-        let complete = |folder: &&PathBuf| folder.join("templates/base.html").is_file() && folder.join("static").is_dir();
+        let complete =
+            |folder: &&PathBuf| folder.join("templates/base.html").is_file() && folder.join("static").is_dir();
         let Some(folder) = candidates.iter().find(complete) else {
             let looked = candidates.iter().map(|folder| folder.display().to_string()).collect();
             return Err(AssetsError::Missing { looked });

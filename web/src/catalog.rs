@@ -146,7 +146,8 @@ impl Catalog {
 async fn ask(transport: &Transport, deadline: Duration) -> Result<Vec<ModelInfo>, CatalogError> {
     let root = transport.root();
     let path = root.runner().to_string_lossy().into_owned();
-    let command = format!("{} models --json --root {}", shell_quote(&path), shell_quote(&root.path().to_string_lossy()));
+    let command =
+        format!("{} models --json --root {}", shell_quote(&path), shell_quote(&root.path().to_string_lossy()));
     let output = transport.run(&command, deadline).await?;
     match output.code {
         0 => serde_json::from_str(&output.stdout).map_err(CatalogError::Parse),
@@ -161,7 +162,8 @@ fn find(models: &[ModelInfo], alias: &BTreeMap<String, String>, name: &str) -> R
         if !exact.is_empty() {
             return exact;
         }
-        let last = |model: &&ModelInfo| model.name.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(wanted));
+        let last =
+            |model: &&ModelInfo| model.name.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(wanted));
         models.iter().filter(last).collect()
     };
     let mut found = named(name);

@@ -143,13 +143,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            upload_bytes: 12 << 20,
-            pixels: 40_000_000,
-            prompt_chars: 2000,
-            max_in_flight: 0,
-            submits_per_minute: 0,
-        }
+        Self { upload_bytes: 12 << 20, pixels: 40_000_000, prompt_chars: 2000, max_in_flight: 0, submits_per_minute: 0 }
     }
 }
 
@@ -359,7 +353,9 @@ impl Settings {
             return Err(SettingsError::Value(message.to_owned()));
         }
         if self.cluster.root.as_os_str().is_empty() {
-            return Err(SettingsError::Value("cluster.root is empty: name the folder of the job directories".to_owned()));
+            return Err(SettingsError::Value(
+                "cluster.root is empty: name the folder of the job directories".to_owned(),
+            ));
         }
         let Deadlines { validate, connect, stage, submit, job, retrieve } = self.deadlines;
         let Watch { squeue_seconds, heartbeat_seconds, look_ms } = self.watch;
@@ -428,7 +424,8 @@ mod tests {
         let from_example: toml::Table = toml::from_str(&uncommented).expect("TOML once every key is uncommented");
         let default = toml::Table::try_from(Settings::default()).expect("a table");
         for (section, keys) in &default {
-            for (key, value) in keys.as_table().expect("a section") {
+            // A table of free keys has an example in it.
+            for (key, value) in keys.as_table().expect("a section").iter().filter(|(_, value)| !value.is_table()) {
                 assert_eq!(from_example[section].get(key), Some(value), "{section}.{key}");
             }
         }

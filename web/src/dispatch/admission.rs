@@ -72,17 +72,17 @@ mod tests {
         assert_eq!(admission.in_flight(), (2, 2));
         assert!(admission.admit().expect_err("full").in_flight);
         drop(first);
-        admission.admit().expect("a place");
+        let _third = admission.admit().expect("a place");
     }
 
     #[test]
     fn submissions_are_counted_over_a_sliding_minute() {
         let admission = Admission::new(10, 2);
         let start = Instant::now();
-        admission.admit_at(start).expect("the first");
-        admission.admit_at(start + Duration::from_secs(30)).expect("the second");
+        let _first = admission.admit_at(start).expect("the first");
+        let _second = admission.admit_at(start + Duration::from_secs(30)).expect("the second");
         let busy = admission.admit_at(start + Duration::from_secs(50)).expect_err("the third");
         assert_eq!(busy, Busy { retry_after: 11, in_flight: false });
-        admission.admit_at(start + Duration::from_secs(61)).expect("the first has left the window");
+        let _third = admission.admit_at(start + Duration::from_secs(61)).expect("the first has left the window");
     }
 }

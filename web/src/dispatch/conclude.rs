@@ -28,8 +28,7 @@ impl Dispatcher {
     async fn try_cancel(&self, id: JobId, model: &str, why: &str) -> Result<(), TransportError> {
         let job = self.0.transport.root().job(id);
         let claim = Claim { author: self.author(), nonce: format!("{:032x}", rand::random::<u128>()) };
-        let won =
-            self.0.transport.publish_exclusively(&job.file(JobFile::Claim), &local::to_json(&claim)).await?;
+        let won = self.0.transport.publish_exclusively(&job.file(JobFile::Claim), &local::to_json(&claim)).await?;
         if !won {
             self.0.transport.replace(&job.file(JobFile::Cancel), why.as_bytes(), 0o600).await?;
         }

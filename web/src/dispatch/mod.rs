@@ -19,10 +19,10 @@ use livewebcam_jobs::{Author, Clamped, Failure, JobId, ModelInfo, Outcome, Param
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::admission::Busy;
 use self::admission::Admission;
-pub use self::ownership::OwnershipError;
+pub use self::admission::Busy;
 use self::ownership::Ownership;
+pub use self::ownership::OwnershipError;
 pub(crate) use self::paint::chain;
 use self::sweeper::Sweeper;
 use self::watcher::Watcher;

@@ -55,8 +55,12 @@ impl Ownership {
                 _ => tracing::info!("none came; taking the root over"),
             }
         }
-        let ownership =
-            Self { instance: instance.to_owned(), sequence: AtomicU64::new(0), lost: AtomicBool::new(false), heartbeat };
+        let ownership = Self {
+            instance: instance.to_owned(),
+            sequence: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+            heartbeat,
+        };
         ownership.write(transport).await?;
         // Of two that start at once, the one whose file stays has the root.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -81,7 +85,11 @@ impl Ownership {
         match read(transport).await {
             Ok(Some(now)) if now.instance != self.instance => {
                 if !self.lost.swap(true, Ordering::Relaxed) {
-                    tracing::error!(host = now.host, pid = now.pid, "another frontend took this root; taking no more frames");
+                    tracing::error!(
+                        host = now.host,
+                        pid = now.pid,
+                        "another frontend took this root; taking no more frames"
+                    );
                 }
             }
             Ok(_) => {

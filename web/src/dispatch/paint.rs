@@ -5,9 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use livewebcam_jobs::{
-    JobFile, JobId, Marker, Outcome, REQUEST_VERSION, Request, Stage, Status, local, model_key,
-};
+use livewebcam_jobs::{JobFile, JobId, Marker, Outcome, REQUEST_VERSION, Request, Stage, Status, local, model_key};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -54,9 +52,7 @@ impl Dispatcher {
         });
         let painted = task.await;
         drop(guard);
-        painted
-            .unwrap_or_else(|panic| Err(PaintError::Retrieve(panic.into())))
-            .map_err(|error| (Some(id), error))
+        painted.unwrap_or_else(|panic| Err(PaintError::Retrieve(panic.into()))).map_err(|error| (Some(id), error))
     }
 
     async fn journey(&self, id: JobId, order: &Order, cancelled: &CancellationToken) -> Result<Painting, PaintError> {
@@ -101,8 +97,7 @@ impl Dispatcher {
         if let Verdict::Dead(words) = &verdict {
             self.conclude_dead(id, &order.model.name, words).await;
         }
-        let retrieved =
-            self.within("retrieving", deadlines.retrieve, self.retrieve(id), PaintError::Retrieve).await;
+        let retrieved = self.within("retrieving", deadlines.retrieve, self.retrieve(id), PaintError::Retrieve).await;
         if matches!(retrieved, Err(PaintError::Deadline { .. })) {
             self.0.transport.suspect().await;
         }

@@ -151,7 +151,9 @@ fn bring(image: &RgbImage, orientation: Orientation, size: FrameSize) -> Result<
 
 /// A grey gradient, for a frame that nobody has taken.
 pub(crate) fn test_card(width: u32, height: u32) -> Frame {
-    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 128]));
+    let image = image::RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 128])
+    });
     let mut png = std::io::Cursor::new(Vec::new());
     image.write_to(&mut png, ImageFormat::Png).expect("a PNG in memory");
     Frame { png: png.into_inner(), width, height }

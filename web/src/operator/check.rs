@@ -116,7 +116,10 @@ async fn quiet(transport: &Transport) -> anyhow::Result<String> {
 
 async fn root(transport: &Transport) -> anyhow::Result<String> {
     for folder in transport.root().skeleton() {
-        transport.create_dir(&folder).await.context("cluster.root cannot be used; choose a folder that you may write to")?;
+        transport
+            .create_dir(&folder)
+            .await
+            .context("cluster.root cannot be used; choose a folder that you may write to")?;
     }
     let path = transport.root().path();
     let metadata = transport.metadata(path).await?.context("the root disappeared")?;
@@ -138,13 +141,25 @@ async fn probe(transport: &Transport) -> anyhow::Result<String> {
     let folder = transport.root().jobs();
     let name = folder.join(format!(".tmp-probe-{}", JobId::new()));
     let work = async {
-        transport.replace(&name, b"first", 0o600).await.context("a file cannot be written and renamed (is the quota full?)")?;
+        transport
+            .replace(&name, b"first", 0o600)
+            .await
+            .context("a file cannot be written and renamed (is the quota full?)")?;
         let taken = transport.publish_exclusively(&name, b"second").await;
-        ensure!(!taken.context("a hard link cannot be made; the root needs a filesystem with hard links")?, "a taken name was given away");
+        ensure!(
+            !taken.context("a hard link cannot be made; the root needs a filesystem with hard links")?,
+            "a taken name was given away"
+        );
         let free = with_suffix(&name, "-link");
-        let won = transport.publish_exclusively(&free, b"third").await.context("a hard link cannot be made; the root needs a filesystem with hard links")?;
+        let won = transport
+            .publish_exclusively(&free, b"third")
+            .await
+            .context("a hard link cannot be made; the root needs a filesystem with hard links")?;
         ensure!(won, "a free name was not given");
-        ensure!(transport.read(&free, 100).await?.as_deref() == Some(b"third"), "a file does not hold what was written");
+        ensure!(
+            transport.read(&free, 100).await?.as_deref() == Some(b"third"),
+            "a file does not hold what was written"
+        );
         transport.remove_file(&free).await.context("a file cannot be removed")
     };
     let result = work.await;

@@ -138,7 +138,10 @@ fn runner_beside_us() -> anyhow::Result<PathBuf> {
     let folders = this.ancestors().skip(1).take(2);
     let candidates: Vec<PathBuf> = folders.map(|folder| folder.join(RUNNER)).collect();
     candidates.iter().find(|path| path.is_file()).cloned().with_context(|| {
-        format!("{} is not there; build it with `cargo build --release`, or name it with --runner", candidates[0].display())
+        format!(
+            "{} is not there; build it with `cargo build --release`, or name it with --runner",
+            candidates[0].display()
+        )
     })
 }
 
@@ -167,7 +170,8 @@ mod tests {
 
     #[test]
     fn the_usual_reasons_are_told_in_plain_words() {
-        let glibc = "livewebcam-runner: /lib64/libc.so.6: version `GLIBC_2.34' not found (required by livewebcam-runner)";
+        let glibc =
+            "livewebcam-runner: /lib64/libc.so.6: version `GLIBC_2.34' not found (required by livewebcam-runner)";
         assert!(explain(glibc).starts_with("its C library is older"));
         assert!(explain("sh: 1: /x/livewebcam-runner: Permission denied").contains("noexec"));
         assert!(explain("sh: 1: /x/livewebcam-runner: not found").contains("shared filesystem"));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use livewebcam_jobs::{Author, Claim, Failure, JobFile, JobId, Marker, Outcome, Stage, State, Status, Timings, local, model_key};
+use livewebcam_jobs::{
+    Author, Claim, Failure, JobFile, JobId, Marker, Outcome, Stage, State, Status, Timings, local, model_key,
+};
 
 use crate::inspect::{self, Job};
 use crate::scheduler::Scheduler;
@@ -77,7 +79,9 @@ fn summary(job: &Job) -> String {
 }
 
 async fn find(transport: &Transport, id: JobId) -> anyhow::Result<Job> {
-    inspect::job(transport, id).await?.with_context(|| format!("there is no job {id} in {}", transport.root().jobs().display()))
+    inspect::job(transport, id)
+        .await?
+        .with_context(|| format!("there is no job {id} in {}", transport.root().jobs().display()))
 }
 
 async fn show(transport: &Transport, id: JobId) -> anyhow::Result<()> {

@@ -76,11 +76,13 @@ pub async fn run(mut settings: Settings, arguments: Arguments) -> anyhow::Result
 }
 
 async fn submit(arguments: &Arguments, url: &str) -> anyhow::Result<()> {
-    let picture = std::fs::read(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
+    let picture =
+        std::fs::read(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
     let client = reqwest::Client::new();
     let unreachable = || format!("there is no server at {url}; start one with `make run`, or use --start");
     let info = client.get(format!("{url}/serverinfo")).send().await.with_context(unreachable)?;
-    let info: ServerInfo = info.error_for_status()?.json().await.context("/serverinfo is not a LiveWebcamAI server's")?;
+    let info: ServerInfo =
+        info.error_for_status()?.json().await.context("/serverinfo is not a LiveWebcamAI server's")?;
 
     let mut form = Form::new().part("input", Part::bytes(picture.clone()).file_name("picture"));
     let strength = arguments.strength.map(|strength| strength.to_string());
@@ -103,20 +105,25 @@ async fn submit(arguments: &Arguments, url: &str) -> anyhow::Result<()> {
         let value = response.headers().get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or("-").to_owned()
     };
-    let (job, model, timing, clamped) = (header("X-Job-Id"), header("X-Model"), header("Server-Timing"), header("X-Clamped"));
+    let (job, model, timing, clamped) =
+        (header("X-Job-Id"), header("X-Model"), header("Server-Timing"), header("X-Clamped"));
     let body = response.bytes().await.context("the answer broke off")?;
     let took = start.elapsed();
     if !status.is_success() {
         bail!("the server answers {status}: {}", crate::text::printable(&String::from_utf8_lossy(&body)));
     }
 
-    let used = info.models.iter().find(|candidate| candidate.name == model).context("X-Model names no installed model")?;
+    let used =
+        info.models.iter().find(|candidate| candidate.name == model).context("X-Model names no installed model")?;
     let size = compare(&picture, &body, used)?;
     if let Some(folder) = arguments.output.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     std::fs::write(&arguments.output, &body).with_context(|| format!("cannot write {}", arguments.output.display()))?;
-    println!("path      {url} on {} → transport {} → scheduler {} → runner → model {model}", info.hostname, info.transport, info.scheduler);
+    println!(
+        "path      {url} on {} → transport {} → scheduler {} → runner → model {model}",
+        info.hostname, info.transport, info.scheduler
+    );
     println!("job       {job}");
     println!("timings   {timing} ms; {:.0} ms in all", took.as_secs_f64() * 1000.0);
     if clamped != "-" {
@@ -132,7 +139,14 @@ fn compare(picture: &[u8], painting: &[u8], model: &ModelInfo) -> anyhow::Result
     let frame = frame::prepare(picture, &limits, model.size).context("the picture itself cannot be read")?;
     let painting = image::load_from_memory(painting).context("the answer is no picture")?.into_rgb8();
     let size = (painting.width(), painting.height());
-    ensure!(size == (frame.width, frame.height), "the painting has {} × {} pixels, not {} × {}", size.0, size.1, frame.width, frame.height);
+    ensure!(
+        size == (frame.width, frame.height),
+        "the painting has {} × {} pixels, not {} × {}",
+        size.0,
+        size.1,
+        frame.width,
+        frame.height
+    );
     let frame = image::load_from_memory(&frame.png).context("the prepared frame cannot be read")?.into_rgb8();
     let difference = mean_difference(&frame, &painting);
     ensure!(difference > 2.0, "the painting is the picture itself (mean difference {difference:.2} of 255)");

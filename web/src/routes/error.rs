@@ -56,9 +56,11 @@ impl ApiError {
     pub(super) fn paint(job: Option<JobId>, error: &PaintError) -> Self {
         let (status, message, retry_after) = match error {
             PaintError::Busy(busy) => (StatusCode::TOO_MANY_REQUESTS, busy.to_string(), Some(busy.retry_after)),
-            PaintError::Stage(_) => {
-                (StatusCode::BAD_GATEWAY, "the frame could not be sent to the cluster; try again later".to_owned(), None)
-            }
+            PaintError::Stage(_) => (
+                StatusCode::BAD_GATEWAY,
+                "the frame could not be sent to the cluster; try again later".to_owned(),
+                None,
+            ),
             PaintError::Submit(refusal @ SubmitError::Busy { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, refusal.for_visitor().to_owned(), Some(10))
             }
@@ -78,15 +80,15 @@ impl ApiError {
                 (status, failure.reason.clone(), None)
             }
             PaintError::Cancelled => (StatusCode::BAD_GATEWAY, "the frame was cancelled".to_owned(), None),
-            PaintError::Deadline { .. } => {
-                (StatusCode::GATEWAY_TIMEOUT, format!("{error}; try again later"), None)
-            }
+            PaintError::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, format!("{error}; try again later"), None),
             PaintError::Retrieve(_) => {
                 (StatusCode::BAD_GATEWAY, "the painting could not be fetched from the cluster".to_owned(), None)
             }
-            PaintError::Closing => {
-                (StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down; try again in a moment".to_owned(), Some(5))
-            }
+            PaintError::Closing => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is shutting down; try again in a moment".to_owned(),
+                Some(5),
+            ),
         };
         let job_field = job.map(|id| id.to_string());
         match error {

@@ -43,7 +43,9 @@ pub(super) async fn read(mut multipart: Multipart, limits: &Limits) -> Result<Fo
                 })?);
             }
             "prompt" => form.parameters.prompt = prompt(&mut field, "prompt", limits).await?,
-            "negative_prompt" => form.parameters.negative_prompt = prompt(&mut field, "negative_prompt", limits).await?,
+            "negative_prompt" => {
+                form.parameters.negative_prompt = prompt(&mut field, "negative_prompt", limits).await?
+            }
             "model" => form.model = text(&mut field, "model").await?,
             "scheduler" => form.parameters.scheduler = text(&mut field, "scheduler").await?,
             "style" => {
@@ -123,9 +125,10 @@ async fn whole(field: &mut Field, name: &str) -> Result<Option<i128>, ApiError> 
     let Some(text) = text(field, name).await? else { return Ok(None) };
     // Sliders of other clients write 5 as 5.0.
     let plain = text.strip_suffix(".0").unwrap_or(&text);
-    plain.parse::<i128>().map(Some).map_err(|_| {
-        ApiError::bad_request(format!("the field `{name}` is no whole number: {:?}", shortened(&text)))
-    })
+    plain
+        .parse::<i128>()
+        .map(Some)
+        .map_err(|_| ApiError::bad_request(format!("the field `{name}` is no whole number: {:?}", shortened(&text))))
 }
 
 fn shortened(text: &str) -> String {

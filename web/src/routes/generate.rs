@@ -72,11 +72,15 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
 
 /// Decoding is work for the processor and may be hostile: it runs apart, a few at a time, under a deadline.
 async fn decode(input: Vec<u8>, state: &State, size: livewebcam_jobs::FrameSize) -> Result<Frame, ApiError> {
-    let limits = frame::Limits { max_bytes: state.settings.limits.upload_bytes, max_pixels: state.settings.limits.pixels };
+    let limits =
+        frame::Limits { max_bytes: state.settings.limits.upload_bytes, max_pixels: state.settings.limits.pixels };
     let deadline = seconds(state.settings.deadlines.validate);
     let permit = tokio::time::timeout(deadline, state.decoders.clone().acquire_owned()).await;
     let Ok(Ok(permit)) = permit else {
-        return Err(ApiError::new(actix_web::http::StatusCode::SERVICE_UNAVAILABLE, "too many pictures are being read"));
+        return Err(ApiError::new(
+            actix_web::http::StatusCode::SERVICE_UNAVAILABLE,
+            "too many pictures are being read",
+        ));
     };
     let work = web::block(move || {
         let prepared = frame::prepare(&input, &limits, size);
@@ -105,8 +109,13 @@ fn answer(painted: Painted) -> HttpResponse {
     }
     if !painting.outcome.warnings.is_empty() {
         // Warnings hold no line breaks; a header takes no other than ASCII text either.
-        let text: String =
-            painting.outcome.warnings.join("; ").chars().map(|c| if c.is_ascii() && !c.is_control() { c } else { '?' }).collect();
+        let text: String = painting
+            .outcome
+            .warnings
+            .join("; ")
+            .chars()
+            .map(|c| if c.is_ascii() && !c.is_control() { c } else { '?' })
+            .collect();
         response.insert_header(("X-Warnings", text));
     }
     response.body(painting.png)

@@ -12,11 +12,11 @@ use super::error::ApiError;
 use super::job_views::{JobView, request_rows, timing_bar};
 use super::page::{for_people, render};
 use crate::application::State;
+use crate::frame;
 use crate::guard::{SignIn, Visitor};
 use crate::inspect::{self, Job};
 use crate::slurm::shell_quote;
 use crate::text::printable;
-use crate::frame;
 
 /// Jobs on a page of the list.
 const PAGE: usize = 24;
@@ -65,12 +65,7 @@ async fn jobs_page(request: &HttpRequest, page: Option<&str>, state: &State) -> 
 }
 
 /// `GET /jobs/{id}`.
-pub(super) async fn show(
-    request: HttpRequest,
-    visitor: Visitor,
-    id: Path<String>,
-    state: Data<State>,
-) -> HttpResponse {
+pub(super) async fn show(request: HttpRequest, visitor: Visitor, id: Path<String>, state: Data<State>) -> HttpResponse {
     match job_page(&request, &visitor, &id, &state).await {
         Ok(context) => render(&state, "job.html", &context),
         Err(error) => for_people(&request, &state, error),
@@ -84,7 +79,8 @@ async fn job_page(request: &HttpRequest, visitor: &Visitor, id: &str, state: &St
     let job = inspect::job(transport, id).await.map_err(|error| ApiError::cluster(&error))?;
     let job: Job = job.ok_or_else(no_such_job)?;
     // Logs hold paths, hosts and users: they are the operator's.
-    let log = if operator { inspect::log(transport, id).await.map_err(|error| ApiError::cluster(&error))? } else { None };
+    let log =
+        if operator { inspect::log(transport, id).await.map_err(|error| ApiError::cluster(&error))? } else { None };
     let outcome = job.outcome.as_ref();
     let concluded = matches!(job.state, JobState::Concluded(_));
 
@@ -97,7 +93,8 @@ async fn job_page(request: &HttpRequest, visitor: &Visitor, id: &str, state: &St
     context.insert("log", &log.map(|(text, _)| printable(&text)));
     let detail = outcome.and_then(|outcome| outcome.failure.as_ref()).map(|failure| printable(&failure.detail));
     context.insert("detail", &detail.filter(|detail| operator && !detail.is_empty()));
-    let result = outcome.filter(|_| operator).map(|outcome| String::from_utf8_lossy(&local::to_json(outcome)).into_owned());
+    let result =
+        outcome.filter(|_| operator).map(|outcome| String::from_utf8_lossy(&local::to_json(outcome)).into_owned());
     context.insert("result_json", &result.map(|json| printable(&json)));
     context.insert("replay", &(operator && concluded && job.request.is_some()).then(|| replay_command(state, id)));
     context.insert("cancellable", &(!concluded && !state.settings.server.insecure));
@@ -151,7 +148,8 @@ async fn read_picture(
         _ => return Err(ApiError::not_found("a job has the pictures input.png and output.png")),
     };
     allow(request, visitor, id, state).await?;
-    let png = inspect::picture(state.dispatcher.transport(), id, file).await.map_err(|error| ApiError::cluster(&error))?;
+    let png =
+        inspect::picture(state.dispatcher.transport(), id, file).await.map_err(|error| ApiError::cluster(&error))?;
     let png = png.ok_or_else(|| ApiError::not_found("this job has no such picture (yet)"))?;
     if !thumb {
         return Ok(("image/png", png));
@@ -200,7 +198,9 @@ fn operator_only(request: &HttpRequest, state: &State) -> Result<(), ApiError> {
     if state.operator.is_operator(request) {
         return Ok(());
     }
-    Err(ApiError::forbidden("the list of jobs is the operator's: open the link that `livewebcam serve` printed when it started"))
+    Err(ApiError::forbidden(
+        "the list of jobs is the operator's: open the link that `livewebcam serve` printed when it started",
+    ))
 }
 
 fn off_if_insecure(state: &State) -> Result<(), ApiError> {

@@ -41,9 +41,10 @@ pub(super) async fn not_found(request: HttpRequest, state: Data<State>) -> HttpR
 /// Renders a template.
 pub(super) fn render(state: &State, template: &str, context: &Context) -> HttpResponse {
     match state.assets.templates.render(template, context) {
-        Ok(page) => {
-            HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/html; charset=utf-8").body(page)
-        }
+        Ok(page) => HttpResponse::Ok()
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .content_type("text/html; charset=utf-8")
+            .body(page),
         Err(error) => {
             tracing::error!(template, error = chain(&error), "the template cannot be rendered");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be rendered").error_response()
@@ -67,7 +68,8 @@ pub(super) fn for_people(request: &HttpRequest, state: &State, error: ApiError) 
     let status = error.status_code();
     let message = error.to_string();
     let page = Page { status: status.as_u16(), title: status.canonical_reason().unwrap_or("Error"), message };
-    let rendered = Context::from_serialize(page).and_then(|context| state.assets.templates.render("error.html", &context));
+    let rendered =
+        Context::from_serialize(page).and_then(|context| state.assets.templates.render("error.html", &context));
     match rendered {
         Ok(page) => {
             let mut response = HttpResponse::build(status);

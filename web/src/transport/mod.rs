@@ -15,8 +15,8 @@ use livewebcam_jobs::{JobDir, JobFile, JobId, Marker, Root};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-pub use self::shell::{Output, Process};
 use self::shell::Shell;
+pub use self::shell::{Output, Process};
 use crate::settings::{Settings, TransportKind};
 
 /// What went wrong on the way to the shared tree.
@@ -281,9 +281,8 @@ impl Transport {
             Some(shell) => shell,
             None => Shell::new(self.spawn("exec /bin/sh").await?),
         };
-        let output = tokio::time::timeout(deadline, shell.run(command)).await.map_err(|_| TransportError::Deadline {
-            action: "a command on the cluster".to_owned(),
-            seconds: deadline.as_secs_f64(),
+        let output = tokio::time::timeout(deadline, shell.run(command)).await.map_err(|_| {
+            TransportError::Deadline { action: "a command on the cluster".to_owned(), seconds: deadline.as_secs_f64() }
         })?;
         let output = output.map_err(|source| TransportError::Lost {
             action: "running a command on the cluster".to_owned(),

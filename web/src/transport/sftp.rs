@@ -204,7 +204,10 @@ async fn read_range(file: File, from: u64, to: u64) -> Result<Vec<u8>, Error> {
                 // A server may answer with less than was asked for.
                 file.seek(SeekFrom::Start(start + piece.len() as u64)).await?;
                 let missing = wanted - piece.len();
-                match file.read(u32::try_from(missing).unwrap_or(u32::MAX), bytes::BytesMut::with_capacity(missing)).await? {
+                match file
+                    .read(u32::try_from(missing).unwrap_or(u32::MAX), bytes::BytesMut::with_capacity(missing))
+                    .await?
+                {
                     Some(bytes) => piece.extend_from_slice(&bytes),
                     None => break,
                 }

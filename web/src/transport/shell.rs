@@ -5,8 +5,10 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 /// A process with pipes, here or on the cluster. Dropping it closes its standard input.
 pub struct Process {
@@ -43,44 +45,79 @@ impl Output {
 pub(super) struct Shell {
     stdin: Pin<Box<dyn AsyncWrite + Send>>,
     stdout: BufReader<Pin<Box<dyn AsyncRead + Send>>>,
-    stderr: BufReader<Pin<Box<dyn AsyncRead + Send>>>,
+    /// What it has printed on standard error since the last command began; read all the time, so that it never blocks.
+    stderr: Arc<Mutex<String>>,
     _ended: Pin<Box<dyn Future<Output = Option<String>> + Send>>,
-    sequence: u64,
 }
 
 /// Most that one command may print on either stream.
 const OUTPUT_LIMIT: usize = 4 << 20;
+/// How long a failed command's last words may be on their way.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Shell {
     pub(super) fn new(process: Process) -> Self {
-        Self {
-            stdin: process.stdin,
-            stdout: BufReader::new(process.stdout),
-            stderr: BufReader::new(process.stderr),
-            _ended: process.ended,
-            sequence: 0,
-        }
+        let stderr = Arc::<Mutex<String>>::default();
+        tokio::spawn(collect(process.stderr, stderr.clone()));
+        Self { stdin: process.stdin, stdout: BufReader::new(process.stdout), stderr, _ended: process.ended }
     }
 
-    /// Runs one command line. Both streams are read up to a mark that only this call knows, so whatever the account's start
-    /// files printed before the first command goes in front of it and is dropped.
+    /// Runs one command line.
+    ///
+    /// The answer comes in one piece, between marks that only this call knows: what start files printed stands in front of
+    /// the first and is dropped, and a connection through a jump host holds small pieces back for 40 ms each (Nagle's
+    /// algorithm meets delayed acknowledgements). Standard error is waited for only if the command failed.
     pub(super) async fn run(&mut self, command: &str) -> io::Result<Output> {
-        self.sequence += 1;
-        let mark = format!("livewebcam-mark-{:016x}-{}", rand::random::<u64>(), self.sequence);
+        let mark = format!("livewebcam-mark-{:032x}", rand::random::<u128>());
+        lock(&self.stderr).clear();
         let script = format!(
-            "printf '%s\\n' {mark}; printf '%s\\n' {mark} >&2\n\
-             {{ {command}\n}} </dev/null\n\
-             livewebcam_code=$?; printf '\\n%s %d\\n' {mark} $livewebcam_code; printf '\\n%s 0\\n' {mark} >&2\n"
+            "livewebcam_out=$({{ {command}\n}} </dev/null); livewebcam_code=$?\n\
+             [ $livewebcam_code = 0 ] || printf '\\n%s\\n' {mark} >&2\n\
+             printf '%s\\n%s\\n%s %d\\n' {mark} \"$livewebcam_out\" {mark} $livewebcam_code\n"
         );
         self.stdin.write_all(script.as_bytes()).await?;
         self.stdin.flush().await?;
-        let (stdout, stderr) = tokio::try_join!(between(&mut self.stdout, &mark), between(&mut self.stderr, &mark))?;
-        Ok(Output { code: stdout.1, stdout: stdout.0, stderr: stderr.0 })
+        let (stdout, code) = between(&mut self.stdout, &mark).await?;
+        let stderr = if code == 0 { lock(&self.stderr).clone() } else { last_words(self.stderr.clone(), &mark).await };
+        Ok(Output { code, stdout, stderr })
+    }
+}
+
+/// Everything on standard error up to the mark; after a while, whatever has come.
+async fn last_words(stderr: Arc<Mutex<String>>, mark: &str) -> String {
+    let end = Instant::now() + LAST_WORDS;
+    loop {
+        {
+            let text = lock(&stderr);
+            if let Some((words, _)) = text.split_once(mark) {
+                return words.trim_end_matches('\n').to_owned();
+            }
+            if Instant::now() > end {
+                return text.clone();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
+    text.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads a stream to its end; of what is too much, the beginning goes.
+async fn collect(mut stream: Pin<Box<dyn AsyncRead + Send>>, text: Arc<Mutex<String>>) {
+    let mut buffer = vec![0; 8192];
+    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        let mut text = lock(&text);
+        if text.len() > OUTPUT_LIMIT {
+            text.clear();
+        }
+        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
     }
 }
 
 /// The text between two marks, and the number after the second.
-async fn between(stream: &mut (impl AsyncBufReadExt + Unpin), mark: &str) -> io::Result<(String, i32)> {
+async fn between(stream: &mut (impl AsyncBufRead + Unpin), mark: &str) -> io::Result<(String, i32)> {
     let mut text: Option<String> = None;
     let mut line = Vec::new();
     let mut total = 0;
@@ -109,5 +146,45 @@ async fn between(stream: &mut (impl AsyncBufReadExt + Unpin), mark: &str) -> io:
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Transport;
+    use super::*;
+    use crate::settings::Settings;
+
+    async fn transport() -> (tempfile::TempDir, Transport) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = Settings::default();
+        settings.cluster.root = folder.path().to_owned();
+        let transport = Transport::connect(&settings).await.expect("a local tree");
+        assert_eq!(transport.root().path(), Path::new(folder.path()));
+        (folder, transport)
+    }
+
+    #[tokio::test]
+    async fn one_shell_answers_command_after_command() {
+        let (_folder, transport) = transport().await;
+        let run = async |command: &str| transport.run(command, Duration::from_secs(10)).await.expect("an answer");
+        let output = |code, stdout: &str, stderr: &str| Output { code, stdout: stdout.into(), stderr: stderr.into() };
+        assert_eq!(run("echo one; echo; echo two").await, output(0, "one\n\ntwo", ""));
+        assert_eq!(run("echo words >&2; (exit 3)").await, output(3, "", "words"));
+        assert_eq!(run("false").await, output(1, "", ""));
+        assert_eq!(run("cat; printf 'no line break'").await, output(0, "no line break", ""));
+        assert_eq!(run("no-such-command").await.code, 127);
+        assert_eq!(run("seq 100000 | tail -n 1").await, output(0, "100000", ""));
+    }
+
+    #[tokio::test]
+    async fn a_command_past_its_deadline_takes_its_shell_with_it() {
+        let (_folder, transport) = transport().await;
+        let late = transport.run("sleep 5; echo late", Duration::from_millis(50)).await;
+        assert!(late.is_err());
+        let next = transport.run("echo next", Duration::from_secs(10)).await.expect("an answer");
+        assert_eq!(next.stdout, "next");
     }
 }

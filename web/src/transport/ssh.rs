@@ -189,14 +189,11 @@ impl Ssh {
         }
     }
 
-    /// The absolute path of `root` on the cluster; a leading `~/` is the home directory, where SFTP starts.
+    /// The absolute path of `root` on the cluster; a leading `~/` is the home directory, where SFTP starts. Opens the
+    /// connection in any case.
     pub(super) async fn resolve(&self, root: &Path) -> Result<PathBuf, TransportError> {
-        let relative = root.strip_prefix("~").unwrap_or(root);
-        if relative.is_absolute() {
-            return Ok(relative.to_owned());
-        }
         let home = twice!(self, "resolving", root, sftp => sftp::home(sftp))?;
-        Ok(home.join(relative))
+        Ok(home.join(root.strip_prefix("~").unwrap_or(root)))
     }
 
     pub(super) async fn create_dir(&self, path: &Path) -> Result<(), TransportError> {
