@@ -62,7 +62,8 @@ fn skip_control_string(rest: &mut Rest<'_>) {
     }
 }
 
-/// Marks, embeddings, overrides and isolates of the bidirectional algorithm, and the separators of lines and paragraphs.
+/// Marks, embeddings, overrides and isolates of the bidirectional algorithm, and the separators of lines and
+/// paragraphs.
 fn turns_direction(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,8 +1,8 @@
 //! A visitor's frame: whatever was uploaded becomes a clean PNG of the size that the model takes.
 //!
 //! What leaves this module holds pixels and nothing else of the client's: no metadata, no colour profile, no file name,
-//! not one byte of the upload. Nothing here touches a file, a socket or a clock; decoding takes milliseconds to seconds of
-//! one core, so callers run it on a thread that may block.
+//! not one byte of the upload. Nothing here touches a file, a socket or a clock; decoding takes milliseconds to seconds
+//! of one core, so callers run it on a thread that may block.
 
 mod container;
 mod decode;
@@ -98,9 +98,9 @@ fn format_name(format: ImageFormat) -> &'static str {
 ///
 /// The format is told by the content. Of an animation the first picture counts. The picture is turned upright by its
 /// Exif orientation, laid over white where it is transparent, brought to RGB with 8 bits, cropped around its centre and
-/// resampled (Lanczos, three lobes). With [`FrameSize::keep_aspect`] it is scaled down to fit and never enlarged, save to
-/// the smallest size that the model takes; a few pixels at the edges go where the size must be a multiple.
-/// Otherwise it has exactly the model's size.
+/// resampled (Lanczos, three lobes). With [`FrameSize::keep_aspect`] it is scaled down to fit and never enlarged, save
+/// to the smallest size that the model takes; a few pixels at the edges go where the size must be a multiple. Otherwise
+/// it has exactly the model's size.
 ///
 /// # Errors
 /// See [`FrameError`]. No more than the header is read of a picture with too many pixels.
@@ -116,7 +116,8 @@ pub fn prepare(bytes: &[u8], limits: &Limits, size: FrameSize) -> Result<Frame, 
     Ok(Frame { png, width, height })
 }
 
-/// A small JPEG of a picture, `width` pixels wide or as wide as the picture if that is narrower, in its own aspect ratio.
+/// A small JPEG of a picture, `width` pixels wide or as wide as the picture if that is narrower, in its own aspect
+/// ratio.
 ///
 /// # Errors
 /// See [`FrameError`].

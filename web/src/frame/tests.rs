@@ -138,8 +138,8 @@ fn half_transparent_is_mixed_with_white() {
     assert_eq!(one(image::GrayImage::from_pixel(1, 1, Luma([7])).into()), [7; 3]);
 }
 
-/// Where a pixel of the file belongs in an upright picture of `w` × `h`, by the table of the Exif standard: what the file's
-/// first row and first column show.
+/// Where a pixel of the file belongs in an upright picture of `w` × `h`, by the table of the Exif standard: what the
+/// file's first row and first column show.
 fn upright_place(orientation: u8, row: u32, column: u32, w: u32, h: u32) -> (u32, u32) {
     match orientation {
         1 => (column, row),
@@ -263,7 +263,7 @@ fn the_smallest_and_the_thinnest_pictures_are_frames() {
         assert_eq!(square.dimensions(), (512, 512));
         let small = pixels(&file, ASPECT);
         assert!(small.width() <= 512 && small.height() <= 512, "{:?}", small.dimensions());
-        assert!(small.width() % 4 == 0 && small.height() % 4 == 0, "{:?}", small.dimensions());
+        assert!(small.width().is_multiple_of(4) && small.height().is_multiple_of(4), "{:?}", small.dimensions());
         assert!(square.pixels().chain(small.pixels()).all(|pixel| pixel.0 == [9, 99, 199]));
     }
 }

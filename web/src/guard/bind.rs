@@ -8,7 +8,7 @@ use std::net::IpAddr;
     "will not listen on {0}: whoever reaches it could read the visitors' pictures on the way and use the cluster, and \
      browsers open the camera only for https pages and for localhost; listen on 127.0.0.1 (the default) and either \
      tunnel to it from the visitors' machine with `ssh -L 5000:localhost:5000 THIS-HOST`, or run a reverse proxy with \
-     TLS on this host and put its name into `server.hosts`; `--insecure` listens all the same, with the operator's \
+     TLS on this host and put its name into `server.allowed_hosts`; `--insecure` listens all the same, with the operator's \
      pages and the cancelling of jobs switched off"
 )]
 pub struct ExposedAddress(IpAddr);

@@ -22,7 +22,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, web};
 
 pub use address::InvalidHost;
 use address::{Address, Origin};
-pub use bind::{ExposedAddress, check_bind};
+pub use bind::check_bind;
 pub use operator::{Operator, SignIn, WeakToken};
 pub use visitor::Visitor;
 
@@ -33,8 +33,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Answers for `localhost`, for the addresses of the loopback (`127.0.0.1`, `[::1]`) and for these hosts: names or addresses as they stand in a browser's
-    /// address bar, with a port where it is not the scheme's own (`live.example.org`, `live.example.org:8443`).
+    /// Answers for `localhost`, for the addresses of the loopback (`127.0.0.1`, `[::1]`) and for these hosts: names or
+    /// addresses as they stand in a browser's address bar, with a port where it is not the scheme's own
+    /// (`live.example.org`, `live.example.org:8443`).
     ///
     /// # Errors
     /// The first text that is no host.
@@ -83,7 +84,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 enum Refusal {
     #[error(
         "this server does not answer for the host in the request; open it as http://localhost with its port, \
-         or ask the operator to add the name to `server.hosts`"
+         or ask the operator to add the name to `server.allowed_hosts`"
     )]
     UnknownHost,
     #[error("another site's page may not do that; open this server's own page and try again")]
@@ -124,7 +125,8 @@ pub async fn check<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// What a browser may do with anything that this server sends: run its own scripts, show its own pictures, nothing else.
+/// What a browser may do with anything that this server sends: run its own scripts, show its own pictures, nothing
+/// else.
 const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,

@@ -20,8 +20,8 @@ const PARAMETER: &str = "token";
 )]
 pub struct WeakToken;
 
-/// Who may list all jobs and open or cancel any of them. The token is shown once, at the start, and compared in constant
-/// time.
+/// Who may list all jobs and open or cancel any of them. The token is shown once, at the start, and compared in
+/// constant time.
 #[derive(Clone)]
 pub struct Operator {
     token: Option<String>,

@@ -15,7 +15,8 @@ const NAME: &str = "visitor";
 
 /// Whose request it is. An extractor that never fails: without a sound cookie the visitor is a new one.
 ///
-/// The cookie is the visitor's secret, so it is neither shown nor stored; [`Visitor::fingerprint`] is what stands in files.
+/// The cookie is the visitor's secret, so it is neither shown nor stored; [`Visitor::fingerprint`] is what stands in
+/// files.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Visitor {
     /// 128 random bits in hexadecimal.
@@ -68,7 +69,8 @@ impl FromRequest for Visitor {
     }
 }
 
-/// Whether the browser speaks TLS, to this server or to a proxy in front of it. Who lies about it harms their own cookie.
+/// Whether the browser speaks TLS, to this server or to a proxy in front of it. Who lies about it harms their own
+/// cookie.
 pub(super) fn over_tls(request: &HttpRequest) -> bool {
     request.connection_info().scheme() == "https"
 }

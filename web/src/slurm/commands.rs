@@ -51,8 +51,8 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// One word for a POSIX shell, which reads the same text back whatever is in it. A NUL cannot stand in a command line and
-/// is left out.
+/// One word for a POSIX shell, which reads the same text back whatever is in it. A NUL cannot stand in a command line
+/// and is left out.
 #[must_use]
 pub fn shell_quote(word: &str) -> String {
     let plain =
@@ -80,17 +80,14 @@ mod tests {
     #[test]
     fn commands_are_spelt_as_slurm_wants_them() {
         let id = "0198f0c2-7b1e-7c3a-9d2e-5f6a7b8c9d0e";
-        let job = Root::new("/scratch/it's mine").job(id.parse().expect("an id"));
-        let directory = format!("/scratch/it's mine/jobs/{id}");
+        let job = Root::new("/my lab's").job(id.parse().expect("an id"));
+        let directory = format!("/my lab's/jobs/{id}");
         let script = format!("{directory}/job.sbatch");
         assert_eq!(sbatch(&job), ["sbatch", "--parsable", &format!("--chdir={directory}"), &script]);
         assert_eq!(sbatch_test_only(&job)[1], "--test-only");
-        assert_eq!(
-            shell_line(&sbatch(&job)),
-            format!(
-                r"sbatch --parsable '--chdir=/scratch/it'\''s mine/jobs/{id}' '/scratch/it'\''s mine/jobs/{id}/job.sbatch'"
-            )
-        );
+        let folder = format!(r"/my lab'\''s/jobs/{id}");
+        let line = format!("sbatch --parsable '--chdir={folder}' '{folder}/job.sbatch'");
+        assert_eq!(shell_line(&sbatch(&job)), line);
         assert_eq!(shell_line(&squeue()), "squeue --me --noheader --states=all '--format=%i|%j|%T|%r'");
         assert_eq!(squeue_named("livewebcam-x").last().expect("a word"), "--name=livewebcam-x");
         assert_eq!(shell_line(&scancel("livewebcam-x")), "scancel --me --name=livewebcam-x");

@@ -11,7 +11,7 @@ mod state;
 mod submission;
 
 pub use commands::{sbatch, sbatch_test_only, scancel, shell_line, shell_quote, squeue, squeue_named};
-pub use queue::{Queue, QueueEntry};
-pub use reason::{Reason, explain};
+pub use queue::Queue;
+pub use reason::explain;
 pub use state::JobState;
-pub use submission::{SubmitError, Submitted, read_submission, read_test_only};
+pub use submission::{SubmitError, read_submission, read_test_only};

@@ -9,8 +9,8 @@ pub struct Reason {
     pub advice: Option<&'static str>,
 }
 
-/// Explains squeue's `%r`. What is not known waits in the cluster's queue; the text itself may name nodes and is not for
-/// visitors.
+/// Explains squeue's `%r` for a job that waits or failed; one that went on may still carry why it waited once. What is not known waits in the cluster's queue; the text
+/// itself may name nodes and is not for visitors.
 #[must_use]
 pub fn explain(reason: &str) -> Reason {
     // `ReqNodeNotAvail, UnavailableNodes:n1` and the like carry details behind the code.
@@ -33,8 +33,8 @@ pub fn explain(reason: &str) -> Reason {
         ),
         "PartitionConfig" | "PartitionNodeLimit" => stuck(
             "no part of the cluster takes such a job",
-            "the partition does not take a job of this size; lower `slurm.cpus`, `slurm.memory` or `slurm.gres`, or change \
-             `slurm.partition`",
+            "the partition does not take a job of this size; lower `slurm.cpus`, `slurm.memory` or `slurm.gres`, or \
+             change `slurm.partition`",
         ),
         "PartitionTimeLimit" => stuck(
             "it asks for more time than its part of the cluster gives",
@@ -65,7 +65,7 @@ pub fn explain(reason: &str) -> Reason {
         ),
         "JobLaunchFailure" => stuck(
             "the compute node could not start it",
-            "compute nodes must see `cluster.root` under the same path as the login node, and be allowed to write there",
+            "compute nodes must see `cluster.root` under the login node's path, and be able to write there",
         ),
         "SystemFailure" => passing("the cluster had a fault"),
         "NonZeroExitCode" | "RaisedSignal" => passing("its program stopped with an error"),
@@ -115,8 +115,9 @@ mod tests {
     #[test]
     fn what_passes_is_told_from_what_needs_the_operator() {
         for reason in [
-            "None",
             "",
+            "None",
+            "WaitingForScheduling",
             "Resources",
             "Priority",
             "ReqNodeNotAvail, UnavailableNodes:n[1-2]",

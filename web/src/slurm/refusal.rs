@@ -1,8 +1,8 @@
 //! What a failed sbatch means, by the words that Slurm uses for it.
 //!
-//! The dangerous mistake is to take an accepted job for a refused one and to submit it again. sbatch reports a controller
-//! that was too slow to answer in the same way as one that said no, so the words decide: a connection that never came
-//! about carried no job; one that broke or fell silent may have.
+//! The dangerous mistake is to take an accepted job for a refused one and to submit it again. sbatch reports a
+//! controller that was too slow to answer in the same way as one that said no, so the words decide: a connection that
+//! never came about carried no job; one that broke or fell silent may have.
 
 /// What follows for a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,22 +42,22 @@ const CONSTRAINT: &str = "set `slurm.constraint` to features that `sinfo -o '%P 
 const MEMORY: &str = "set `slurm.memory` to something like `8G` that `sinfo -o '%P %m'` (in MB) allows";
 const CPUS: &str = "set `slurm.cpus` to what `sinfo -o '%P %c'` allows";
 const TIME: &str = "set `slurm.time_limit` to something like `00:05:00` that `sinfo -o '%P %l'` allows";
-const NODE: &str = "no node of the partition has all of `slurm.gres`, `slurm.constraint`, `slurm.cpus` and `slurm.memory`; \
-                    `sinfo -o '%P %G %f %c %m'` lists what there is";
+const NODE: &str = "no node of the partition has all of `slurm.gres`, `slurm.constraint`, `slurm.cpus` and \
+                    `slurm.memory`; `sinfo -o '%P %G %f %c %m'` lists what there is";
 const DIRECTIVES: &str = "correct or remove the option in `slurm.directives`";
-const SCRIPT: &str = "the login node does not read the script as it was written; `cluster.root` must name the same folder \
-                      for the frontend and for the login node";
-const CONFIGURATION: &str = "Slurm does not find its configuration in a shell without a terminal; set SLURM_CONF there in \
-                             `~/.bashrc`, above the line that leaves it for such shells";
+const SCRIPT: &str = "the login node does not read the script as it was written; `cluster.root` must name the same \
+                      folder for the frontend and for the login node";
+const CONFIGURATION: &str = "Slurm does not find its configuration in a shell without a terminal; set SLURM_CONF there \
+                             in `~/.bashrc`, above the line that leaves it for such shells";
 const SITE: &str = "the cluster's own rules refused it, its message says which; change the settings in `[slurm]`";
 const LIMITS: &str = "the account or its QOS limits each job; lower `slurm.time_limit`, `slurm.gres`, `slurm.cpus` or \
                       `slurm.memory`, or change `slurm.qos`";
-const SUBMIT_LIMIT: &str = "as many jobs as the account may have are queued; wait, lower `max_in_flight`, or check that \
-                            `slurm.time_limit`, `slurm.gres` and `slurm.cpus` are within the limits of `slurm.qos`";
+const SUBMIT_LIMIT: &str = "as many jobs as the account may have are queued; wait, lower `max_in_flight`, or check \
+                            that `slurm.time_limit`, `slurm.gres` and `slurm.cpus` are within the limits of the QOS";
 const CONTROLLER: &str = "if it stays like this, ask the cluster's administrators whether Slurm is up";
 
-/// Words in lower case, and what they mean. The first rule that fits decides, so what leaves a job's fate open comes first,
-/// and the particular before the general.
+/// Words in lower case, and what they mean. The first rule that fits decides, so what leaves a job's fate open comes
+/// first, and the particular before the general.
 const RULES: &[(&[&str], Verdict)] = &[
     (
         &[

@@ -68,39 +68,37 @@ pub enum JobState {
     Other(String),
 }
 
-use JobState as S;
-
 /// Every known state as squeue's `%T` and `%t` spell it; some have no short form.
 static SPELLINGS: [(JobState, &str, &str); 29] = [
-    (S::Pending, "PENDING", "PD"),
-    (S::Configuring, "CONFIGURING", "CF"),
-    (S::PowerUpNode, "POWER_UP_NODE", ""),
-    (S::Running, "RUNNING", "R"),
-    (S::Suspended, "SUSPENDED", "S"),
-    (S::Stopped, "STOPPED", "ST"),
-    (S::Signaling, "SIGNALING", "SI"),
-    (S::Resizing, "RESIZING", "RS"),
-    (S::Completing, "COMPLETING", "CG"),
-    (S::StageOut, "STAGE_OUT", "SO"),
-    (S::UpdateDb, "UPDATE_DB", ""),
-    (S::Expediting, "EXPEDITING", ""),
-    (S::Requeued, "REQUEUED", "RQ"),
-    (S::RequeueFed, "REQUEUE_FED", "RF"),
-    (S::RequeueHold, "REQUEUE_HOLD", "RH"),
-    (S::SpecialExit, "SPECIAL_EXIT", "SE"),
-    (S::ResvDelHold, "RESV_DEL_HOLD", "RD"),
-    (S::Completed, "COMPLETED", "CD"),
-    (S::Cancelled, "CANCELLED", "CA"),
-    (S::Failed, "FAILED", "F"),
-    (S::Timeout, "TIMEOUT", "TO"),
-    (S::OutOfMemory, "OUT_OF_MEMORY", "OOM"),
-    (S::NodeFail, "NODE_FAIL", "NF"),
-    (S::BootFail, "BOOT_FAIL", "BF"),
-    (S::Preempted, "PREEMPTED", "PR"),
-    (S::Deadline, "DEADLINE", "DL"),
-    (S::LaunchFailed, "LAUNCH_FAILED", ""),
-    (S::ReconfigFail, "RECONFIG_FAIL", ""),
-    (S::Revoked, "REVOKED", "RV"),
+    (JobState::Pending, "PENDING", "PD"),
+    (JobState::Configuring, "CONFIGURING", "CF"),
+    (JobState::PowerUpNode, "POWER_UP_NODE", ""),
+    (JobState::Running, "RUNNING", "R"),
+    (JobState::Suspended, "SUSPENDED", "S"),
+    (JobState::Stopped, "STOPPED", "ST"),
+    (JobState::Signaling, "SIGNALING", "SI"),
+    (JobState::Resizing, "RESIZING", "RS"),
+    (JobState::Completing, "COMPLETING", "CG"),
+    (JobState::StageOut, "STAGE_OUT", "SO"),
+    (JobState::UpdateDb, "UPDATE_DB", ""),
+    (JobState::Expediting, "EXPEDITING", ""),
+    (JobState::Requeued, "REQUEUED", "RQ"),
+    (JobState::RequeueFed, "REQUEUE_FED", "RF"),
+    (JobState::RequeueHold, "REQUEUE_HOLD", "RH"),
+    (JobState::SpecialExit, "SPECIAL_EXIT", "SE"),
+    (JobState::ResvDelHold, "RESV_DEL_HOLD", "RD"),
+    (JobState::Completed, "COMPLETED", "CD"),
+    (JobState::Cancelled, "CANCELLED", "CA"),
+    (JobState::Failed, "FAILED", "F"),
+    (JobState::Timeout, "TIMEOUT", "TO"),
+    (JobState::OutOfMemory, "OUT_OF_MEMORY", "OOM"),
+    (JobState::NodeFail, "NODE_FAIL", "NF"),
+    (JobState::BootFail, "BOOT_FAIL", "BF"),
+    (JobState::Preempted, "PREEMPTED", "PR"),
+    (JobState::Deadline, "DEADLINE", "DL"),
+    (JobState::LaunchFailed, "LAUNCH_FAILED", ""),
+    (JobState::ReconfigFail, "RECONFIG_FAIL", ""),
+    (JobState::Revoked, "REVOKED", "RV"),
 ];
 
 impl JobState {
@@ -118,36 +116,36 @@ impl JobState {
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         match self {
-            S::Completed
-            | S::Cancelled
-            | S::Failed
-            | S::Timeout
-            | S::OutOfMemory
-            | S::NodeFail
-            | S::BootFail
-            | S::Preempted
-            | S::Deadline
-            | S::LaunchFailed
-            | S::ReconfigFail
-            | S::Revoked => true,
-            S::Pending
-            | S::Configuring
-            | S::PowerUpNode
-            | S::Running
-            | S::Suspended
-            | S::Stopped
-            | S::Signaling
-            | S::Resizing
-            | S::Completing
-            | S::StageOut
-            | S::UpdateDb
-            | S::Expediting
-            | S::Requeued
-            | S::RequeueFed
-            | S::RequeueHold
-            | S::SpecialExit
-            | S::ResvDelHold
-            | S::Other(_) => false,
+            Self::Completed
+            | Self::Cancelled
+            | Self::Failed
+            | Self::Timeout
+            | Self::OutOfMemory
+            | Self::NodeFail
+            | Self::BootFail
+            | Self::Preempted
+            | Self::Deadline
+            | Self::LaunchFailed
+            | Self::ReconfigFail
+            | Self::Revoked => true,
+            Self::Pending
+            | Self::Configuring
+            | Self::PowerUpNode
+            | Self::Running
+            | Self::Suspended
+            | Self::Stopped
+            | Self::Signaling
+            | Self::Resizing
+            | Self::Completing
+            | Self::StageOut
+            | Self::UpdateDb
+            | Self::Expediting
+            | Self::Requeued
+            | Self::RequeueFed
+            | Self::RequeueHold
+            | Self::SpecialExit
+            | Self::ResvDelHold
+            | Self::Other(_) => false,
         }
     }
 
@@ -155,30 +153,30 @@ impl JobState {
     #[must_use]
     pub fn words(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            S::Pending | S::Expediting => "waits for its turn on the cluster",
-            S::Configuring => "waits while a compute node is made ready for it",
-            S::PowerUpNode => "waits while a compute node is switched on for it",
-            S::Running => "runs on the cluster",
-            S::Suspended => "was suspended on the cluster and may go on later",
-            S::Stopped => "was halted on the cluster and may go on later",
-            S::Signaling => "is being sent a signal on the cluster",
-            S::Resizing => "is being moved to other resources of the cluster",
-            S::Completing | S::StageOut | S::UpdateDb => "is over, and the cluster tidies up behind it",
-            S::Requeued | S::RequeueFed => "was put back into the cluster's queue",
-            S::RequeueHold | S::SpecialExit | S::ResvDelHold => "is held in the cluster's queue",
-            S::Completed => "ended on the cluster without an error",
-            S::Cancelled => "was cancelled on the cluster",
-            S::Failed => "failed on the cluster",
-            S::Timeout => "reached its time limit on the cluster",
-            S::OutOfMemory => "needed more memory than the cluster gave it",
-            S::NodeFail => "lost its compute node",
-            S::BootFail => "lost its compute node while that was starting",
-            S::Preempted => "had to make room for another job of the cluster",
-            S::Deadline => "could not have ended before its deadline on the cluster",
-            S::LaunchFailed => "could not be started on its compute node",
-            S::ReconfigFail => "lost its compute node while that was being configured",
-            S::Revoked => "was handed over to another cluster",
-            S::Other(_) => "is in a state that this server does not know",
+            Self::Pending | Self::Expediting => "waits for its turn on the cluster",
+            Self::Configuring => "waits while a compute node is made ready for it",
+            Self::PowerUpNode => "waits while a compute node is switched on for it",
+            Self::Running => "runs on the cluster",
+            Self::Suspended => "was suspended on the cluster and may go on later",
+            Self::Stopped => "was halted on the cluster and may go on later",
+            Self::Signaling => "is being sent a signal on the cluster",
+            Self::Resizing => "is being moved to other resources of the cluster",
+            Self::Completing | Self::StageOut | Self::UpdateDb => "is over, and the cluster tidies up behind it",
+            Self::Requeued | Self::RequeueFed => "was put back into the cluster's queue",
+            Self::RequeueHold | Self::SpecialExit | Self::ResvDelHold => "is held in the cluster's queue",
+            Self::Completed => "ended on the cluster without an error",
+            Self::Cancelled => "was cancelled on the cluster",
+            Self::Failed => "failed on the cluster",
+            Self::Timeout => "reached its time limit on the cluster",
+            Self::OutOfMemory => "needed more memory than the cluster gave it",
+            Self::NodeFail => "lost its compute node",
+            Self::BootFail => "lost its compute node while that was starting",
+            Self::Preempted => "had to make room for another job of the cluster",
+            Self::Deadline => "could not have ended before its deadline on the cluster",
+            Self::LaunchFailed => "could not be started on its compute node",
+            Self::ReconfigFail => "lost its compute node while that was being configured",
+            Self::Revoked => "was handed over to another cluster",
+            Self::Other(_) => "is in a state that this server does not know",
         })
     }
 }

@@ -10,7 +10,8 @@ pub struct Submitted {
     pub slurm_job_id: String,
 }
 
-/// A submission that gave no job number. The messages are the operator's; [`SubmitError::for_visitor`] is the visitor's.
+/// A submission that gave no job number. The messages are the operator's; [`SubmitError::for_visitor`] is the
+/// visitor's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// There is no job, and the same submission would be refused again.
@@ -52,7 +53,8 @@ impl SubmitError {
 /// Reads the answer of [`super::sbatch`]. `code` is its exit code, if it came to one.
 ///
 /// # Errors
-/// See [`SubmitError`]. What is not understood is [`SubmitError::Unknown`]: to take it for a refusal might give two jobs.
+/// See [`SubmitError`]. What is not understood is [`SubmitError::Unknown`]: to take it for a refusal might give two
+/// jobs.
 pub fn read_submission(code: Option<i32>, stdout: &str, stderr: &str) -> Result<Submitted, SubmitError> {
     if code != Some(0) {
         return Err(failure(code, stderr));
@@ -91,8 +93,9 @@ fn failure(code: Option<i32>, stderr: &str) -> SubmitError {
     // sbatch's own lines, if it came to say anything, and not the noise of start files around them.
     let own = |line: &&str| line.contains("sbatch:") || line.starts_with("allocation failure:");
     let mut lines: Vec<&str> = stderr.lines().filter(own).map(plain).collect();
-    if lines.is_empty() {
-        lines = stderr.lines().map(plain).filter(|line| !line.trim().is_empty()).collect();
+    let spoke = !lines.is_empty();
+    if !spoke {
+        lines = stderr.lines().map(plain).filter(|line| !line.is_empty()).collect();
     }
     lines.dedup();
     let message = match (shortened(&lines.join("; ")), code) {
@@ -100,7 +103,8 @@ fn failure(code: Option<i32>, stderr: &str) -> SubmitError {
         (_, Some(code)) => format!("exit code {code} without a word"),
         (_, None) => "it was killed, or its connection broke".to_owned(),
     };
-    match judge(code, &message) {
+    let verdict = if spoke || code.is_none_or(|code| code >= 126) { judge(code, &message) } else { Verdict::Unknown };
+    match verdict {
         Verdict::Refused(advice) => SubmitError::Refused { message, advice },
         Verdict::Busy(advice) => SubmitError::Busy { message, advice },
         Verdict::Unknown => SubmitError::Unknown { message },
@@ -157,6 +161,13 @@ mod tests {
         assert_eq!(read_submission(Some(0), "7\n", chatter), Ok(Submitted { slurm_job_id: "7".to_owned() }));
     }
 
+    /// What sbatch prints for these messages, `FAILED` standing for how it begins when the controller said no.
+    fn stderr(messages: &[&str]) -> String {
+        let line =
+            |message: &&str| format!("sbatch: error: {}\n", message.replace("FAILED", "Batch job submission failed"));
+        messages.iter().map(line).collect()
+    }
+
     fn refused(code: i32, stderr: &str) -> (String, &'static str) {
         match read_submission(Some(code), "", stderr) {
             Err(SubmitError::Refused { message, advice }) => (message, advice),
@@ -164,136 +175,93 @@ mod tests {
         }
     }
 
+    const POLICY: &str =
+        "FAILED: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
+    const NO_NODE: &str = "FAILED: Requested node configuration is not available";
+
     #[test]
     fn a_refusal_names_the_setting() {
-        // Captured from sbatch of Slurm 22.05.8, or composed of its message catalogue.
-        for (code, stderr, setting) in [
-            (
-                1,
-                "sbatch: error: invalid partition specified: nope\nsbatch: error: Batch job submission failed: Invalid partition name specified\n",
-                "slurm.partition",
-            ),
-            (
-                1,
-                "sbatch: error: Batch job submission failed: No partition specified or system default partition\n",
-                "slurm.partition",
-            ),
-            (
-                1,
-                "sbatch: error: Batch job submission failed: User's group not permitted to use this partition\n",
-                "slurm.partition",
-            ),
-            (
-                1,
-                "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified\n",
-                "slurm.account",
-            ),
-            (1, "sbatch: error: Batch job submission failed: Invalid qos specification\n", "slurm.qos"),
-            (1, "sbatch: error: Invalid generic resource (gres) specification\n", "slurm.gres"),
-            (
-                1,
-                "sbatch: error: Batch job submission failed: Requested node configuration is not available\n",
-                "slurm.gres",
-            ),
-            (1, "sbatch: error: Invalid numeric value \"abc\" for --cpus-per-task.\n", "slurm.cpus"),
-            (
-                1,
-                "sbatch: error: CPU count per node can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available\n",
-                "slurm.cpus",
-            ),
-            (255, "sbatch: error: Invalid --mem specification\n", "slurm.memory"),
-            (
-                1,
-                "sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available\n",
-                "slurm.memory",
-            ),
-            (255, "sbatch: error: Invalid --time specification\n", "slurm.time_limit"),
-            (
-                1,
-                "sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)\n",
-                "slurm.time_limit",
-            ),
-            (1, "sbatch: error: Batch job submission failed: Invalid feature specification\n", "slurm.constraint"),
-            (1, "sbatch: error: Batch job submission failed: Requested reservation is invalid\n", "slurm.directives"),
-            (1, "sbatch: error: Batch job submission failed: Invalid license specification\n", "slurm.directives"),
-            (1, "sbatch: error: Batch job submission failed: Invalid node name specified\n", "slurm.directives"),
-            (
-                255,
-                "sbatch: unrecognized option '--nonsense'\nTry \"sbatch --help\" for more information\n",
-                "slurm.directives",
-            ),
-            (255, "sbatch: error: Invalid --mail-type specification\n", "slurm.directives"),
-            (1, "sbatch: error: Unable to open file /scratch/jobs/x/job.sbatch\n", "cluster.root"),
-            (1, "sbatch: error: Batch script is empty!\n", "cluster.root"),
-            (
-                1,
-                "sbatch: error: This does not look like a batch script.  The first\nsbatch: error: line must start with #! followed by the path to an interpreter.\nsbatch: error: For instance: #!/bin/sh\n",
-                "cluster.root",
-            ),
-            (
-                1,
-                "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\nsbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: error: _establish_config_source: failed to fetch config\nsbatch: fatal: Could not establish a configuration source\n",
-                "SLURM_CONF",
-            ),
-            (127, "bash: line 1: sbatch: command not found\n", "PATH"),
-            (127, "sh: 1: sbatch: not found\n", "PATH"),
-            (
-                1,
-                "sbatch: error: Please ask for at least one GPU.\nsbatch: error: Batch job submission failed: Unspecified error\n",
-                "[slurm]",
-            ),
-            (
-                1,
-                "sbatch: error: QOSMaxWallDurationPerJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n",
-                "slurm.time_limit",
-            ),
-        ] {
-            let (message, advice) = refused(code, stderr);
+        // Captured from sbatch of Slurm 22.05.8; those about accounts and limits are composed of its message catalogue.
+        let cases: &[(i32, &[&str], &str)] = &[
+            (1, &["invalid partition specified: x", "FAILED: Invalid partition name specified"], "slurm.partition"),
+            (1, &["FAILED: No partition specified or system default partition"], "slurm.partition"),
+            (1, &["FAILED: User's group not permitted to use this partition"], "slurm.partition"),
+            (1, &["FAILED: Invalid account or account/partition combination specified"], "slurm.account"),
+            (1, &["FAILED: Invalid qos specification"], "slurm.qos"),
+            (1, &["Invalid generic resource (gres) specification"], "slurm.gres"),
+            (1, &[NO_NODE], "slurm.gres"),
+            (1, &["Invalid numeric value \"abc\" for --cpus-per-task."], "slurm.cpus"),
+            (1, &["CPU count per node can not be satisfied", NO_NODE], "slurm.cpus"),
+            (255, &["Invalid --mem specification"], "slurm.memory"),
+            (1, &["Memory specification can not be satisfied", NO_NODE], "slurm.memory"),
+            (255, &["Invalid --time specification"], "slurm.time_limit"),
+            (1, &["FAILED: Requested time limit is invalid (missing or exceeds some limit)"], "slurm.time_limit"),
+            (1, &["FAILED: Invalid feature specification"], "slurm.constraint"),
+            (1, &["FAILED: Requested reservation is invalid"], "slurm.directives"),
+            (1, &["FAILED: Invalid license specification"], "slurm.directives"),
+            (1, &["FAILED: Invalid node name specified"], "slurm.directives"),
+            (255, &["Invalid --mail-type specification"], "slurm.directives"),
+            (1, &["Unable to open file /scratch/jobs/x/job.sbatch"], "cluster.root"),
+            (1, &["Batch script is empty!"], "cluster.root"),
+            (1, &["This does not look like a batch script.  The first", "line must start with #!"], "cluster.root"),
+            (1, &["fetch_config: DNS SRV lookup failed", "Could not establish a configuration source"], "SLURM_CONF"),
+            (1, &["Please ask for at least one card.", "FAILED: Unspecified error"], "[slurm]"),
+            (1, &["QOSMaxWallDurationPerJobLimit", POLICY], "slurm.time_limit"),
+            (1, &["QOSMaxGRESPerJob", POLICY], "slurm.gres"),
+        ];
+        for (code, messages, setting) in cases {
+            let (message, advice) = refused(*code, &stderr(messages));
             assert!(advice.contains(setting), "{message}: {advice}");
-            assert!(!message.contains("sbatch: error"), "{message}");
+            assert!(!message.contains("sbatch:"), "{message}");
         }
-        let (message, _) = refused(1, "Loading modules…\nsbatch: error: invalid partition specified: nope\nbye\n");
-        assert_eq!(message, "invalid partition specified: nope");
+        let option = "sbatch: unrecognized option '--nonsense'\nTry \"sbatch --help\" for more information\n";
+        assert!(refused(255, option).1.contains("slurm.directives"));
+        for shell in ["bash: line 1: sbatch: command not found\n", "sh: 1: sbatch: not found\n"] {
+            assert!(refused(127, shell).1.contains("PATH"));
+        }
+        let noise = format!("Loading modules…\n{}bye\n", stderr(&["invalid partition specified: nope"]));
+        assert_eq!(refused(1, &noise).0, "invalid partition specified: nope");
     }
 
     #[test]
     fn what_passes_is_no_refusal() {
-        for stderr in [
-            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n",
-            "sbatch: error: Batch job submission failed: Slurm backup controller in standby mode\n",
-            "sbatch: error: Batch job submission failed: Resource temporarily unavailable\n",
-            "sbatch: error: Batch job submission failed: Required partition not available (inactive or drain)\n",
-            "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n",
-            "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n",
-            "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n",
-            "sbatch: error: If munged is up, restart with --num-threads=10\nsbatch: error: Munge encode failed: Failed to access \"/run/munge.sock\": No such file or directory (Did you start munged?)\nsbatch: error: slurm_send_node_msg: auth_g_create: REQUEST_SUBMIT_BATCH_JOB has authentication error\nsbatch: error: Batch job submission failed: Protocol authentication error\n",
-        ] {
-            let error = read_submission(Some(1), "", stderr).expect_err("no job");
+        let cases: &[&[&str]] = &[
+            &["FAILED: Unable to contact slurm controller (connect failure)"],
+            &["FAILED: Slurm backup controller in standby mode"],
+            &["FAILED: Resource temporarily unavailable"],
+            &["FAILED: Required partition not available (inactive or drain)"],
+            &["QOSMaxSubmitJobPerUserLimit", POLICY],
+            &["AssocMaxSubmitJobLimit", POLICY],
+            &[POLICY],
+            &["Munge encode failed: Failed to access \"/run/munge.sock\"", "FAILED: Protocol authentication error"],
+        ];
+        for messages in cases {
+            let error = read_submission(Some(1), "", &stderr(messages)).expect_err("no job");
             assert!(matches!(error, SubmitError::Busy { .. }), "{error}");
         }
     }
 
     #[test]
     fn a_lost_answer_is_not_taken_for_a_refusal() {
-        // The first two captured while a job was accepted, or might have been.
+        // The first was captured while slurmctld stood still for a minute; the job ran all the same.
+        for message in [
+            "FAILED: Socket timed out on send/recv operation",
+            "FAILED: Connection reset by peer",
+            "FAILED: Unable to contact slurm controller (receive failure)",
+            "FAILED: Unable to contact slurm controller (send failure)",
+            "FAILED: Zero Bytes were transmitted or received",
+            "FAILED: Unexpected message received",
+            "FAILED: Die Verbindung wurde vom Kommunikationspartner zurückgesetzt",
+        ] {
+            let error = read_submission(Some(1), "", &stderr(&[message])).expect_err("no number");
+            assert!(matches!(error, SubmitError::Unknown { .. }), "{error}");
+        }
+        let invalid = stderr(&["Invalid feature specification"]);
         for (code, stderr) in [
-            (Some(1), "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"),
-            (Some(1), "sbatch: error: Batch job submission failed: Connection reset by peer\n"),
-            (
-                Some(1),
-                "sbatch: error: Batch job submission failed: Unable to contact slurm controller (receive failure)\n",
-            ),
-            (
-                Some(1),
-                "sbatch: error: Batch job submission failed: Unable to contact slurm controller (send failure)\n",
-            ),
-            (Some(1), "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received\n"),
-            (Some(1), "sbatch: error: Batch job submission failed: Unexpected message received\n"),
-            (Some(1), "sbatch: error: Batch job submission failed: Die Verbindung wurde zurückgesetzt\n"),
             (Some(1), ""),
-            (Some(1), "the wrapper says no\n"),
+            (Some(1), "the wrapper finds this invalid\n"),
             (Some(137), "Killed\n"),
-            (Some(143), "sbatch: error: Invalid feature specification\n"),
+            (Some(143), &invalid),
             (None, ""),
             (None, "Connection to login1 closed by remote host.\n"),
         ] {
