@@ -9,7 +9,7 @@ use image::RgbImage;
 use livewebcam_jobs::{Bounds, Controls, FrameSize, ModelInfo, Phase, Progress, Style};
 
 use super::{PaintError, Watch};
-use crate::nn::{Activation, Conv2d, StyleNorm, reflect_pad, upsample_nearest_2x};
+use crate::nn::{Activation, Conv2d, StyleNorm, add, reflect_pad, upsample_nearest_2x};
 
 /// The weights, as they lie in the repository.
 const WEIGHTS: &[u8] = include_bytes!("../../models/starter/starter.safetensors");
@@ -162,7 +162,7 @@ impl Starter {
         for [first, second] in &self.residual {
             watch.check()?;
             let inner = first.forward(&x, &shares, Activation::Relu)?;
-            x = (second.forward(&inner, &shares, Activation::None)? + x)?;
+            x = add(&second.forward(&inner, &shares, Activation::None)?, &x)?;
         }
         let [first, second, last] = &self.expand;
         watch.check()?;
