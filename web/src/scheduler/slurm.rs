@@ -9,7 +9,7 @@ use livewebcam_jobs::{JobDir, JobFile, JobId, Submission};
 
 use super::{Sight, SubmitError};
 use crate::dispatch::chain;
-use crate::slurm::{self, Queue, shell_line};
+use crate::slurm::{self, JobState, Queue, shell_line};
 use crate::transport::{Output, Transport, TransportError};
 
 pub(super) struct Slurm {
@@ -79,7 +79,7 @@ impl Slurm {
             let Some(id) = entry.job_id().filter(|id| ids.contains(id)) else { continue };
             let reason = slurm::explain(&entry.reason);
             let sight = if entry.state.is_terminal() {
-                Sight::Ended(entry.state.words().into_owned())
+                Sight::Ended(ending(&entry.state, reason.words))
             } else {
                 if let Some(advice) = reason.advice {
                     self.tell_once(id, &entry.reason, advice);
@@ -112,6 +112,14 @@ impl Slurm {
 
     pub(super) fn calls(&self) -> (u64, u64) {
         (self.sbatch.load(Ordering::Relaxed), self.squeue.load(Ordering::Relaxed))
+    }
+}
+
+/// How a job ended, and why where Slurm's reason says more than its state.
+fn ending(state: &JobState, reason: &str) -> String {
+    match state {
+        JobState::Completed | JobState::Cancelled => state.words().into_owned(),
+        state => format!("{}: {reason}", state.words()),
     }
 }
 
