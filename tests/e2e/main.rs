@@ -1,0 +1,14 @@
+//! The page in a real Chromium, against the real server and the real runner on this machine. The camera shows a photograph
+//! that moves a little, and the tests look at the pixels that come back.
+
+mod browser;
+mod camera;
+mod clip;
+mod connection;
+mod driver;
+mod form;
+mod jobs;
+mod looks;
+mod painting;
+mod picture;
+mod site;
