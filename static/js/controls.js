@@ -92,8 +92,11 @@ export class ControlPanel extends EventTarget {
     }
     this.#show('style', controls.styles.length > 0);
     this.#choose(last.style) || this.#choose(controls.default_style) || this.#choose(controls.styles[0]?.name);
-    for (const name of /** @type {const} */ (['prompt', 'negative_prompt', 'seed'])) {
-      this.#show(name, controls[name]);
+    // Where there are styles, the chosen one decides, and words would change nothing.
+    const prompt = controls.prompt && controls.styles.length === 0;
+    const texts = { prompt, negative_prompt: controls.negative_prompt, seed: controls.seed };
+    for (const [name, taken] of Object.entries(texts)) {
+      this.#show(name, taken);
       this.#field(name).value = last[name] ?? '';
     }
     this.#range('strength', controls.strength, last.strength);
