@@ -8,7 +8,11 @@ use crate::support::{CLUSTER, Server, eventually};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_goes_over_ssh_through_slurm_and_back() {
     let server = Server::start(CLUSTER.deployed("journey")).await;
-    let id = server.generate().await.painting();
+    let answer = server.generate().await;
+    let id = answer.painting();
+    for stage in ["validate", "stage", "submit", "queue", "load", "paint", "retrieve"] {
+        assert!(answer.stage(stage) >= 0.0);
+    }
     let job = server.root.job(id);
     for file in JobFile::ALL.into_iter().filter(|file| !matches!(file, JobFile::Cancel | JobFile::Submission)) {
         assert!(job.file(file).is_file(), "{} is missing", file.name());

@@ -152,10 +152,19 @@ pub(crate) struct Server {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) job: Option<JobId>,
+    /// The header `Server-Timing`.
+    pub(crate) timing: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
+    /// Milliseconds of a stage.
+    pub(crate) fn stage(&self, name: &str) -> f64 {
+        let stages = self.timing.split(", ").filter_map(|stage| stage.split_once(";dur="));
+        let found = stages.into_iter().find(|(stage, _)| *stage == name);
+        found.and_then(|(_, ms)| ms.parse().ok()).unwrap_or_else(|| panic!("no {name} in {:?}", self.timing))
+    }
+
     pub(crate) fn error(&self) -> String {
         let json: Value = serde_json::from_slice(&self.body).expect("a JSON error");
         json["error"].as_str().expect("a message").to_owned()
@@ -193,7 +202,9 @@ impl Server {
         let sent = self.client.post(format!("{}/generate", self.url)).multipart(form).send();
         let response = sent.await.expect("an answer");
         let job = response.headers().get("x-job-id").map(|id| id.to_str().expect("text").parse().expect("a job id"));
-        Answer { status: response.status().as_u16(), job, body: response.bytes().await.expect("a body").to_vec() }
+        let timing = response.headers().get("server-timing").map(|timing| timing.to_str().expect("text").to_owned());
+        let (status, timing) = (response.status().as_u16(), timing.unwrap_or_default());
+        Answer { status, job, timing, body: response.bytes().await.expect("a body").to_vec() }
     }
 
     /// What the operator sees of the cluster's cost.

@@ -21,7 +21,8 @@ use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::transport::Transport;
 
-/// Uploads decoded at once.
+/// Uploads in memory at once, and of these decoded at once.
+const UPLOADS: usize = 32;
 const DECODERS: usize = 2;
 
 /// What every handler has at hand.
@@ -31,6 +32,7 @@ pub(crate) struct State {
     pub(crate) catalog: Catalog,
     pub(crate) assets: Assets,
     pub(crate) operator: Operator,
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) decoders: Arc<Semaphore>,
 }
 
@@ -75,8 +77,9 @@ impl Application {
         }
 
         let static_files = assets.static_files.clone();
+        let uploads = Arc::new(Semaphore::new(UPLOADS));
         let decoders = Arc::new(Semaphore::new(DECODERS));
-        let state = Data::new(State { settings, dispatcher, catalog, assets, operator, decoders });
+        let state = Data::new(State { settings, dispatcher, catalog, assets, operator, uploads, decoders });
         let shared = state.clone();
         let server = HttpServer::new(move || {
             let files = actix_files::Files::new("", &static_files);

@@ -451,7 +451,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_named() {
-        let cases: [(&str, &[(&str, &str)], &str); 9] = [
+        type Variables = &'static [(&'static str, &'static str)];
+        let cases: [(&str, Variables, &str); 9] = [
             ("[cluster]\nroute = \"x\"\n", &[], "unknown field `route`"),
             ("[slurm]\npartiton = \"x\"\n", &[], "partiton"),
             ("[server]\nport = \"high\"\n", &[], "invalid type"),

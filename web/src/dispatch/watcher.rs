@@ -2,6 +2,7 @@
 //! seconds, and neither while nothing is in flight.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,14 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::paint::chain;
 use crate::scheduler::{Scheduler, Sight};
 use crate::settings::{Settings, seconds};
-use crate::transport::Transport;
+use crate::transport::{Entry, Transport, TransportError};
 
 /// Successful questions in a row that a job must be missing from before it counts as dead.
 const MISSING: u32 = 2;
 /// After an error, looks are this far apart.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// A look that takes longer makes the connection suspect.
+const LOOK_DEADLINE: Duration = Duration::from_secs(15);
 /// Where the operating system tells of changes, a look for safety's sake this often.
 const BEHIND_EVENTS: Duration = Duration::from_millis(250);
 
@@ -173,7 +176,7 @@ impl Round {
     /// One READDIR of `done/`, for all frames.
     async fn look(&mut self, announced: bool) {
         let folder = self.transport.root().marker_dir(&Marker::Done);
-        match self.transport.list(&folder).await {
+        match self.list(&folder).await {
             Ok(entries) => {
                 self.errors = 0;
                 for id in entries.iter().filter_map(|entry| entry.name.parse().ok()) {
@@ -189,6 +192,17 @@ impl Round {
                 if self.errors.is_power_of_two() {
                     tracing::warn!(errors = self.errors, error = chain(&error), "done/ cannot be read; trying again");
                 }
+            }
+        }
+    }
+
+    async fn list(&self, folder: &Path) -> Result<Vec<Entry>, TransportError> {
+        match tokio::time::timeout(LOOK_DEADLINE, self.transport.list(folder)).await {
+            Ok(listed) => listed,
+            Err(_) => {
+                self.transport.suspect().await;
+                let seconds = LOOK_DEADLINE.as_secs_f64();
+                Err(TransportError::Deadline { action: "listing done/".to_owned(), seconds })
             }
         }
     }

@@ -34,6 +34,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    pub(super) fn busy(message: &str, retry_after: u64) -> Self {
+        let retry_after = Some(retry_after);
+        Self { status: StatusCode::TOO_MANY_REQUESTS, message: message.to_owned(), job: None, retry_after }
+    }
+
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, message)
     }

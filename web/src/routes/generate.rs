@@ -1,5 +1,7 @@
 //! `POST /generate`: blocks until the frame is painted, then streams it back.
 
+use std::time::Instant;
+
 use actix_multipart::Multipart;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Payload};
@@ -33,15 +35,19 @@ struct Painted {
     painting: Painting,
     model: String,
     clamped: Vec<Clamped>,
+    validate_ms: f64,
 }
 
 async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result<Painted, ApiError> {
+    let start = Instant::now();
     let settings = &state.settings;
     let deadline = seconds(settings.deadlines.validate);
     let timed_out = |_| {
         let message = format!("the picture did not arrive within {} s", settings.deadlines.validate);
         ApiError::new(actix_web::http::StatusCode::REQUEST_TIMEOUT, message)
     };
+    let busy = |_| ApiError::busy("many pictures are arriving at the moment; try again in a moment", 1);
+    let _upload = state.uploads.clone().try_acquire_owned().map_err(busy)?;
     let form = tokio::time::timeout(deadline, form::read(multipart, &settings.limits)).await.map_err(timed_out)??;
 
     let model = match &form.model {
@@ -63,11 +69,16 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
         return Err(ApiError::new(actix_web::http::StatusCode::UNPROCESSABLE_ENTITY, message));
     }
 
+    let (in_flight, max_in_flight) = state.dispatcher.in_flight();
+    if in_flight >= max_in_flight {
+        return Err(ApiError::busy("as many frames as allowed are being painted; try again in a moment", 1));
+    }
     let frame = decode(form.input, state, model.size).await?;
+    let validate_ms = start.elapsed().as_secs_f64() * 1000.0;
     let name = model.name.clone();
     let order = Order { model, frame, parameters, clamped: clamped.clone(), visitor: Some(visitor.fingerprint()) };
     let painting = state.dispatcher.paint(order).await.map_err(|(job, error)| ApiError::paint(job, &error))?;
-    Ok(Painted { painting, model: name, clamped })
+    Ok(Painted { painting, model: name, clamped, validate_ms })
 }
 
 /// Decoding is work for the processor and may be hostile: it runs apart, a few at a time, under a deadline.
@@ -95,14 +106,14 @@ async fn decode(input: Vec<u8>, state: &State, size: livewebcam_jobs::FrameSize)
 }
 
 fn answer(painted: Painted) -> HttpResponse {
-    let Painted { painting, model, clamped } = painted;
+    let Painted { painting, model, clamped, validate_ms } = painted;
     let mut response = HttpResponse::Ok();
     response
         .content_type("image/png")
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header(("X-Job-Id", painting.id.to_string()))
         .insert_header(("X-Model", model))
-        .insert_header(("Server-Timing", server_timing(&painting)));
+        .insert_header(("Server-Timing", server_timing(&painting, validate_ms)));
     if !clamped.is_empty() {
         let report: Vec<String> = clamped.iter().map(ToString::to_string).collect();
         response.insert_header(("X-Clamped", report.join(", ")));
@@ -121,12 +132,13 @@ fn answer(painted: Painted) -> HttpResponse {
     response.body(painting.png)
 }
 
-/// Each stage in milliseconds. Together they are the time from the admitted frame to the answer.
-fn server_timing(painting: &Painting) -> String {
+/// Each stage in milliseconds. Together they are the time from the request's first byte to the answer.
+fn server_timing(painting: &Painting, validate_ms: f64) -> String {
     let Durations { stage_ms, submit_ms, queue_ms, retrieve_ms } = painting.durations;
     let load_ms = painting.outcome.timings.load_ms;
     let paint_ms = (painting.outcome.timings.total_ms - load_ms).max(0.0);
     let stages = [
+        ("validate", validate_ms),
         ("stage", stage_ms),
         ("submit", submit_ms),
         ("queue", queue_ms),
