@@ -10,8 +10,8 @@ use crate::driver::driver;
 /// Chromium offers the camera in this size; the aspect is a webcam's.
 pub(crate) const SIZE: (u32, u32) = (448, 336);
 const FRAMES: u32 = 12;
-/// Pixels from one frame to the next.
-const PAN: u32 = 4;
+/// Pixels from one frame to the next: so few that a painting is still like what the camera shows when it arrives.
+const PAN: u32 = 1;
 
 /// A photograph of the repository's.
 pub(crate) fn photo(name: &str) -> PathBuf {

@@ -61,6 +61,8 @@ async fn the_visitor_is_painted_frame_after_frame() {
     assert!(likeness.0 > 0.5 && likeness.0 > likeness.1 + 0.2, "likeness {likeness:?}");
     assert!(painted.distance(&mirrored) > 8.0, "it is the frame, not a painting: {}", painted.distance(&mirrored));
 
+    browser.until_picture("#picture", |now| now.distance(&painted) > 0.0).await;
+
     // Each picture is a job of its own.
     let answers = answers(&browser).await;
     let mut named: Vec<JobId> = answers.iter().filter_map(|answer| answer.job).collect();
