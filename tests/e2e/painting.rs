@@ -155,9 +155,12 @@ async fn an_older_picture_does_not_replace_a_newer_one() {
     browser.click("input[name=style][value=\"midnight\"]").await;
     browser.click("#start").await;
     browser.until("!document.querySelector('#picture').hidden").await;
+    let older = painting(&browser).await;
     browser.call::<()>(include_str!("scripts/late-answer.js"), &[]).await;
-    browser.until("window.sent.heldBack && window.sent.passed && window.sent.frames > 2").await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    browser.until("window.sent.heldBack").await;
+    browser.click("input[name=style][value=\"yellow ink\"]").await;
+    browser.until("window.sent.passed").await;
+    browser.until_picture("#picture", |now| now.distance(&older) > 40.0).await;
     let newer = painting(&browser).await;
 
     browser.eval::<()>("window.release()").await;
