@@ -35,7 +35,13 @@ umask 077
 exec 3<&0 </dev/null >>slurm.log 2>&1
 setsid /bin/sh ./job.sbatch 3<&- &
 job=$!
-{ cat <&3 >/dev/null; kill -TERM "-$job"; sleep 5; kill -KILL "-$job"; } 2>/dev/null &
+{
+    cat <&3 >/dev/null
+    kill -TERM "-$job" && for second in 1 2 3 4 5; do
+        sleep 1
+        kill -0 "-$job" || exit
+    done && kill -KILL "-$job"
+} 2>/dev/null &
 wait "$job"
 "#;
 
