@@ -29,7 +29,10 @@ impl Dispatcher {
         let job = self.0.transport.root().job(id);
         let claim = Claim { author: self.author(), nonce: format!("{:032x}", rand::random::<u128>()) };
         let won = self.0.transport.publish_exclusively(&job.file(JobFile::Claim), &local::to_json(&claim)).await?;
-        if !won {
+        // In either case before the scheduler ends the job: whoever sees it end then knows that it was cancelled.
+        if won {
+            self.conclude(id, self.cancelled(model, why)).await?;
+        } else {
             self.0.transport.replace(&job.file(JobFile::Cancel), why.as_bytes(), 0o600).await?;
         }
         if let Err(error) = self.0.scheduler.cancel(&[id]).await {
@@ -38,14 +41,26 @@ impl Dispatcher {
         if !won {
             // Its runner writes the result, unless it dies first.
             let _ = tokio::time::timeout(STOPPING, self.0.watcher.wait(id)).await;
+            self.conclude(id, self.cancelled(model, why)).await?;
         }
-        let failure = Failure { stage: Stage::Wait, reason: why.to_owned(), detail: String::new() };
-        self.conclude(id, self.outcome(model, Status::Cancelled, failure)).await
+        Ok(())
     }
 
-    /// The scheduler says that the job has ended, in `words`. Its result decides; without one it has failed.
+    fn cancelled(&self, model: &str, why: &str) -> Outcome {
+        let failure = Failure { stage: Stage::Wait, reason: why.to_owned(), detail: String::new() };
+        self.outcome(model, Status::Cancelled, failure)
+    }
+
+    /// The scheduler says that the job has ended, in `words`. Its result decides; without one it was cancelled or has failed.
     pub(super) async fn conclude_dead(&self, id: JobId, model: &str, words: &str) {
         let job = self.0.transport.root().job(id);
+        if let Ok(Some(why)) = self.0.transport.read(&job.file(JobFile::Cancel), SMALL_FILE).await {
+            let outcome = self.cancelled(model, &String::from_utf8_lossy(&why));
+            if let Err(error) = self.conclude(id, outcome).await {
+                tracing::warn!(job = %id, error = chain(&error), "the job was not concluded; the next start does it");
+            }
+            return;
+        }
         let log = match self.0.transport.read_tail(&job.file(JobFile::Log), LOG_TAIL).await {
             Ok(Some((log, _))) => printable(&String::from_utf8_lossy(&log)),
             Ok(None) => "there is no slurm.log: the job died before its first line".to_owned(),
