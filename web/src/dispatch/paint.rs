@@ -101,8 +101,9 @@ impl Dispatcher {
         if matches!(retrieved, Err(PaintError::Deadline { .. })) {
             self.0.transport.suspect().await;
         }
-        let (outcome, png) = retrieved?;
+        // Nobody looks for this job again, whatever its result is worth.
         self.forget_marker(id);
+        let (outcome, png) = retrieved?;
         self.0.sweeper.concluded(id, outcome.status);
         durations.retrieve_ms = milliseconds(fetched);
         durations.queue_ms = (seen_ms - outcome.timings.total_ms).max(0.0);

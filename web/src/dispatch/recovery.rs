@@ -32,15 +32,14 @@ impl Dispatcher {
                 (id, Some(status)) => self.0.sweeper.found(id, status),
             }
         }
-        for id in self.markers().await? {
-            if !orphans.contains(&id) {
-                self.remove_markers(id).await?;
-            }
-        }
         let conclude: Vec<_> = orphans.into_iter().map(|id| self.conclude_orphan(id)).collect();
         let concluded: Vec<_> = stream::iter(conclude).buffer_unordered(ORPHANS).collect().await;
         for error in concluded.into_iter().filter_map(Result::err) {
             tracing::warn!(error = chain(&error), "a job of the last frontend was not concluded");
+        }
+        // Nothing is in flight yet, so every marker is stale, that of a job without a readable request included.
+        for id in self.markers().await? {
+            self.remove_markers(id).await?;
         }
         self.sweep().await;
         Ok(())
