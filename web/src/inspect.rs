@@ -1,7 +1,7 @@
 //! Job directories, read for people: the list, one job, its files. The directories themselves are the only source.
 
 use futures_util::{StreamExt, stream};
-use livewebcam_jobs::{JobFile, JobId, Outcome, Request, State, Submission};
+use livewebcam_jobs::{JobFile, JobId, Outcome, Request, State, Status, Submission};
 use serde::de::DeserializeOwned;
 
 use crate::transport::{Transport, TransportError};
@@ -58,9 +58,10 @@ pub async fn jobs(transport: &Transport, ids: &[JobId]) -> Result<Vec<Job>, Tran
 /// The shared tree cannot be reached.
 pub async fn job(transport: &Transport, id: JobId) -> Result<Option<Job>, TransportError> {
     let dir = transport.root().job(id);
-    let claim = dir.file(JobFile::Claim);
-    let (there, claim) = tokio::try_join!(transport.metadata(dir.path()), transport.metadata(&claim))?;
-    if there.is_none() {
+    let (claim, result) = (dir.file(JobFile::Claim), dir.file(JobFile::Outcome));
+    let (there, claim, result) =
+        tokio::try_join!(transport.metadata(dir.path()), transport.metadata(&claim), transport.metadata(&result))?;
+    if !there.is_some_and(|there| there.is_dir) {
         return Ok(None);
     }
     let (request, submission, outcome) = tokio::try_join!(
@@ -68,7 +69,9 @@ pub async fn job(transport: &Transport, id: JobId) -> Result<Option<Job>, Transp
         json::<Submission>(transport, id, JobFile::Submission),
         json::<Outcome>(transport, id, JobFile::Outcome),
     )?;
-    let state = State::of(claim.is_some(), outcome.as_ref().map(|outcome| outcome.status));
+    // A result that cannot be read ends a job all the same.
+    let unreadable = result.map(|_| Status::Failed);
+    let state = State::of(claim.is_some(), outcome.as_ref().map(|outcome| outcome.status).or(unreadable));
     Ok(Some(Job { id, state, request, submission, outcome }))
 }
 
