@@ -25,6 +25,13 @@ pub(super) fn jpeg_has_end(bytes: &[u8]) -> bool {
     jpeg_segments(bytes).any(|(marker, _)| marker == END_OF_IMAGE)
 }
 
+/// Width and height of a PNG file, as its header has them.
+pub(super) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (_, header) = png_chunks(bytes).next()?;
+    let (width, after) = header.split_first_chunk()?;
+    Some((u32::from_be_bytes(*width), u32::from_be_bytes(*after.first_chunk()?)))
+}
+
 /// Width and height of every picture in a WebP file, as the picture's own header has them.
 pub(super) fn webp_pictures(bytes: &[u8]) -> impl Iterator<Item = (u32, u32)> {
     let inner = |(name, data): ([u8; 4], &[u8])| match &name {

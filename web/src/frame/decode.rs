@@ -37,8 +37,11 @@ fn read(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicIma
         }
         Ok(())
     };
-    if format == ImageFormat::WebP {
-        container::webp_pictures(bytes).try_for_each(few_enough)?;
+    // Some decoders refuse a size, or make room for it, before they tell it.
+    match format {
+        ImageFormat::Png => container::png_size(bytes).map_or(Ok(()), few_enough)?,
+        ImageFormat::WebP => container::webp_pictures(bytes).try_for_each(few_enough)?,
+        _ => {}
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allocation = image::Limits::default();
@@ -53,10 +56,11 @@ fn read(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicIma
     DynamicImage::from_decoder(decoder).map_err(broken)
 }
 
-/// What a decoder complains of, without what `image` puts around it.
+/// What a decoder complains of, in one line and without what `image` puts around it.
 fn problem(error: &ImageError) -> String {
     let source = std::error::Error::source(error);
-    source.map_or_else(|| error.to_string(), ToString::to_string)
+    let text = source.map_or_else(|| error.to_string(), ToString::to_string);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// RGB with 8 bits a channel, laid over white where it is transparent.
