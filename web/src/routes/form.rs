@@ -1,9 +1,11 @@
 //! The multipart form of `/generate`: the Python version's field names, read under limits.
 
+use std::fmt::Display;
+
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::http::StatusCode;
 use futures_util::TryStreamExt;
-use livewebcam_jobs::{Blend, Parameters};
+use livewebcam_jobs::{Blend, Clamped, Parameters};
 
 use super::error::ApiError;
 use crate::settings::Limits;
@@ -21,6 +23,8 @@ pub(super) struct Form {
     pub(super) input: Vec<u8>,
     pub(super) model: Option<String>,
     pub(super) parameters: Parameters,
+    /// Whole numbers beyond their type; the nearest one that it holds stands in the parameters.
+    pub(super) saturated: Vec<Clamped>,
 }
 
 /// Reads the form. Unknown fields are ignored; of a repeated field the last counts; an empty text is an absent one.
@@ -52,8 +56,8 @@ pub(super) async fn read(mut multipart: Multipart, limits: &Limits) -> Result<Fo
                 let style = text(&mut field, "style").await?.map(|style| style.parse::<Blend>()).transpose();
                 form.parameters.style = style.map_err(|error| ApiError::bad_request(error.to_string()))?;
             }
-            "steps" => form.parameters.steps = whole(&mut field, "steps").await?.map(saturate),
-            "seed" => form.parameters.seed = whole(&mut field, "seed").await?.map(saturate),
+            "steps" => form.parameters.steps = whole(&mut field, "steps", &mut form.saturated).await?,
+            "seed" => form.parameters.seed = whole(&mut field, "seed", &mut form.saturated).await?,
             "scale" => form.parameters.guidance_scale = number(&mut field, "scale").await?,
             "strength" => form.parameters.strength = number(&mut field, "strength").await?,
             _ => {
@@ -121,23 +125,29 @@ async fn number(field: &mut Field, name: &str) -> Result<Option<f64>, ApiError> 
     }
 }
 
-async fn whole(field: &mut Field, name: &str) -> Result<Option<i128>, ApiError> {
+/// What is out of the type's range is far out of every bound: the nearest value stands for it until it is clamped.
+async fn whole<T: TryFrom<i128> + Extremes + Display>(
+    field: &mut Field,
+    name: &str,
+    saturated: &mut Vec<Clamped>,
+) -> Result<Option<T>, ApiError> {
+    saturated.retain(|earlier| earlier.field != name);
     let Some(text) = text(field, name).await? else { return Ok(None) };
     // Sliders of other clients write 5 as 5.0.
     let plain = text.strip_suffix(".0").unwrap_or(&text);
-    plain
-        .parse::<i128>()
-        .map(Some)
-        .map_err(|_| ApiError::bad_request(format!("the field `{name}` is no whole number: {:?}", shortened(&text))))
+    let asked: i128 = plain
+        .parse()
+        .map_err(|_| ApiError::bad_request(format!("the field `{name}` is no whole number: {:?}", shortened(&text))))?;
+    let number = T::try_from(asked).unwrap_or_else(|_| {
+        let nearest = if asked < 0 { T::LEAST } else { T::MOST };
+        saturated.push(Clamped { field: name.to_owned(), from: asked.to_string(), to: nearest.to_string() });
+        nearest
+    });
+    Ok(Some(number))
 }
 
 fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
-}
-
-/// Out of the type's range is far out of every bound: the nearest value stands for it until it is clamped.
-fn saturate<T: TryFrom<i128> + Extremes>(value: i128) -> T {
-    T::try_from(value).unwrap_or(if value < 0 { T::LEAST } else { T::MOST })
 }
 
 trait Extremes {
