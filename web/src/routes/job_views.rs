@@ -83,11 +83,17 @@ pub(super) fn request_rows(job: &Job) -> Vec<Row> {
         ("Scheduler", used.scheduler.clone()),
         ("Clamped", Some(clamped.join(", "))),
         ("Retry of", request.retry_of.map(|id| id.to_string())),
-        ("Slurm job", job.submission.as_ref().map(|submission| submission.scheduler_job_id.clone())),
+        ("Slurm job", slurm_job(job)),
         ("Warnings", job.outcome.as_ref().map(|outcome| outcome.warnings.join("; "))),
     ];
     let filled = rows.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
     filled.map(|(name, value)| Row { name, value: printable(&value) }).collect()
+}
+
+/// Slurm's number of the job, where Slurm ran it.
+fn slurm_job(job: &Job) -> Option<String> {
+    let submission = job.submission.as_ref().filter(|submission| submission.scheduler == "slurm")?;
+    Some(submission.scheduler_job_id.clone())
 }
 
 /// The runner's own time, split. What is in no part is `other`.
