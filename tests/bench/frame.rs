@@ -95,19 +95,22 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The cluster's ssh config with the login node at the end of a longer wire. The host key is still the login node's.
 fn config_over(wire: &LongWire) -> PathBuf {
-    let environment = std::fs::read_to_string(CLUSTER.folder.join("env")).expect("the cluster's env");
-    let port = environment.lines().find_map(|line| line.strip_prefix("SSH_PORT=")).expect("a port").trim_matches(['\'', '"']);
     let config = std::fs::read_to_string(CLUSTER.folder.join("ssh_config")).expect("the ssh config");
-    let first = format!("Host far\n    Port {}\n    HostKeyAlias [127.0.0.1]:{port}\n\n", wire.address().port());
+    let far = format!(
+        "Host far\n    Port {}\n    HostKeyAlias [127.0.0.1]:{}\n    IdentityFile {}\n\n",
+        wire.address().port(),
+        ssh_port(),
+        CLUSTER.folder.join("keys/user").display()
+    );
     let path = CLUSTER.folder.join("ssh_config-far");
-    std::fs::write(&path, first + &config).expect("an ssh config");
+    std::fs::write(&path, far + &config).expect("an ssh config");
     path
 }
 
 fn ssh_port() -> u16 {
     let environment = std::fs::read_to_string(CLUSTER.folder.join("env")).expect("the cluster's env");
     let port = environment.lines().find_map(|line| line.strip_prefix("SSH_PORT=")).expect("a port");
-    port.trim_matches(['\'', '"']).parse().expect("a port")
+    port.parse().expect("a port")
 }
 
 /// Milliseconds of frames that a person sends with scp and sbatch.
