@@ -115,7 +115,7 @@ impl Dispatcher {
     /// Cancels a job at somebody's wish, in the background.
     pub fn cancel_later(&self, id: JobId, why: &'static str) {
         let dispatcher = self.clone();
-        self.0.tasks.spawn(async move {
+        self.spawn(async move {
             let job = dispatcher.0.transport.root().job(id);
             let model = match dispatcher.0.transport.read(&job.file(JobFile::Request), SMALL_FILE).await {
                 Ok(json) => model_of(json),

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use livewebcam_jobs::{Author, Clamped, Failure, JobId, ModelInfo, Outcome, Parameters, Timings};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -122,6 +124,9 @@ struct Inner {
     /// Queue folders that are known to exist.
     queues: Mutex<HashSet<PathBuf>>,
     tasks: TaskTracker,
+    /// The runtime that the dispatcher was started on. The web server's workers have their own, which end with their
+    /// connections, and a job must be concluded all the same.
+    runtime: Handle,
     closing: CancellationToken,
 }
 
@@ -165,6 +170,7 @@ impl Dispatcher {
             ownership,
             queues: Mutex::default(),
             tasks,
+            runtime: Handle::current(),
             closing,
         }));
         dispatcher.recover().await.map_err(StartError::Root)?;
@@ -205,6 +211,11 @@ impl Dispatcher {
         }
         self.0.scheduler.shut_down().await;
         self.0.ownership.give_up(&self.0.transport).await;
+    }
+
+    /// Work that outlives the request that it began in; [`Dispatcher::shut_down`] waits for it.
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.tasks.spawn_on(work, &self.0.runtime)
     }
 
     fn author(&self) -> Author {

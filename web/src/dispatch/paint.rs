@@ -44,7 +44,7 @@ impl Dispatcher {
         let guard = CancelOnDrop(cancelled.clone());
         let dispatcher = self.clone();
         // In a task of its own, so that a job is concluded whatever becomes of the request.
-        let task = self.0.tasks.spawn(async move {
+        let task = self.spawn(async move {
             let painted = dispatcher.journey(id, &order, &cancelled).await;
             dispatcher.sweep_later();
             drop(slot);
@@ -185,7 +185,7 @@ impl Dispatcher {
         };
         // Nobody waits for this record: it is for people, and for the next frontend.
         let dispatcher = self.clone();
-        self.0.tasks.spawn(async move {
+        self.spawn(async move {
             let path = dispatcher.0.transport.root().job(id).file(JobFile::Submission);
             if let Err(error) = dispatcher.0.transport.replace(&path, &local::to_json(&submission), 0o600).await {
                 tracing::warn!(job = %id, error = chain(&error), "submission.json was not written");
@@ -213,7 +213,7 @@ impl Dispatcher {
     /// Empties `done/` of a retrieved job, in the background.
     pub(super) fn forget_marker(&self, id: JobId) {
         let dispatcher = self.clone();
-        self.0.tasks.spawn(async move {
+        self.spawn(async move {
             let marker = dispatcher.0.transport.root().marker(&Marker::Done, id);
             if let Err(error) = dispatcher.0.transport.remove_file(&marker).await {
                 tracing::warn!(job = %id, error = chain(&error), "the marker in done/ was not removed");

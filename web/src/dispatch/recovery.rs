@@ -99,7 +99,7 @@ impl Dispatcher {
     pub(super) fn sweep_later(&self) {
         if self.0.sweeper.is_due() {
             let dispatcher = self.clone();
-            self.0.tasks.spawn(async move { dispatcher.sweep().await });
+            self.spawn(async move { dispatcher.sweep().await });
         }
     }
 

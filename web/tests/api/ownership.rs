@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use livewebcam::settings::Settings;
-use livewebcam_jobs::{Frontend, Status, local};
+use livewebcam_jobs::{Frontend, JobFile, Status, local};
 
 use crate::command_line::Server;
 use crate::pictures;
@@ -113,5 +113,22 @@ async fn a_shutdown_cancels_what_is_in_flight_and_gives_the_root_up() {
     site.stop().await;
     let answer = browser.await.expect("an answer before the end");
     assert!(matches!(answer.status, 502 | 503), "{}", answer.status);
+    assert_eq!(tree.outcome(id).expect("a result").status, Status::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_waits_for_jobs_that_are_being_concluded() {
+    let site = Site::start().await;
+    // It takes a while to stop, and no request waits for it any more.
+    let slow = format!("trap 'sleep 1; exit 1' TERM\n{CLAIM}\necho sleeping\nwhile :; do sleep 0.1; done");
+    site.tree.replace_runner(&slow);
+    let browser = site.paint_later(pictures::form());
+    let id = site.tree.only_job().await;
+    site.tree.printed(id, "sleeping").await;
+    browser.abort();
+    let cancel = site.tree.dir(id).file(JobFile::Cancel);
+    eventually("the wish to cancel", || cancel.exists().then_some(())).await;
+    let tree = site.tree.clone();
+    site.stop().await;
     assert_eq!(tree.outcome(id).expect("a result").status, Status::Cancelled);
 }
