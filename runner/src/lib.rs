@@ -10,4 +10,5 @@ pub mod log;
 pub mod model;
 pub mod nn;
 pub mod picture;
+pub mod sd;
 pub mod threads;

@@ -3,13 +3,26 @@
 //! A feature map is one picture's `f32` tensor `[height, width, channels]`, channels last: then a row of pixels lies
 //! together in memory, and a convolution is a copy of rows and one matrix product. Layers know their weights and nothing
 //! of a model; what is under them may change without a model noticing.
+//!
+//! The modules that are public here hold the layers of Stable Diffusion, which go over any device's tensors
+//! `[batch, channels, height, width]` and are loaded by the names of a checkpoint's tensors.
 
+pub mod activation;
 mod add;
+pub mod attention;
 mod bands;
 mod conv;
+pub mod conv2d;
+pub mod embedding;
+pub mod group_norm;
+pub mod layer_norm;
+pub mod linear;
 mod norm;
 mod pad;
+mod softmax;
+mod standardise;
 mod upsample;
+pub mod weights;
 
 pub use add::add;
 pub use conv::Conv2d;

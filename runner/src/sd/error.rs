@@ -1,0 +1,118 @@
+//! What can go wrong with a model and with a painting.
+
+use std::io;
+
+use crate::nn::weights::WeightsError;
+
+/// Why a folder cannot be loaded as a model. Files are named from the model's folder on, so a visitor may read the text.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file that the model needs is not there.
+    #[error("{file} is missing; download the model again")]
+    Missing {
+        /// The file.
+        file: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {file}")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is no JSON.
+    #[error("{file} is not valid JSON")]
+    Json {
+        /// The file.
+        file: String,
+        /// Where it stops being JSON.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A configuration holds something that is not supported, or not a configuration at all.
+    #[error("{file}: `{key}` {problem}")]
+    Config {
+        /// The file.
+        file: String,
+        /// The key in it.
+        key: String,
+        /// What is wrong with its value, and what would be right.
+        problem: String,
+    },
+    /// There are weights, but only pickled ones, which run code when they are read.
+    #[error(
+        "{component} has its weights only as {file}; convert the model on a machine with Python: python -c \"from diffusers \
+         import DiffusionPipeline as P; P.from_pretrained('FOLDER').save_pretrained('FOLDER-safetensors')\""
+    )]
+    PickleOnly {
+        /// The component's folder.
+        component: String,
+        /// The pickled file.
+        file: String,
+    },
+    /// A tokenizer's file is damaged.
+    #[error("{file}: {problem}")]
+    Tokenizer {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A tensor is absent, damaged or of the wrong shape.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The device that was asked for cannot be used.
+    #[error("{0}")]
+    Device(String),
+}
+
+/// Why there is no painting.
+#[derive(Debug, thiserror::Error)]
+pub enum PaintError {
+    /// The frame has a size that the model cannot take.
+    #[error("the frame is {width}×{height}; width and height must be multiples of {multiple}, and not 0")]
+    Size {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// What both must be a multiple of.
+        multiple: u32,
+    },
+    /// A parameter that the model cannot use.
+    #[error("{field}: {problem}")]
+    Parameter {
+        /// The parameter.
+        field: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// The model's own noise scheduler is configured in a way that is not supported.
+    #[error("cannot set up the noise scheduler")]
+    Scheduler(#[source] LoadError),
+    /// The caller wanted no more.
+    #[error("cancelled")]
+    Cancelled,
+    /// The networks ran out of numbers.
+    #[error(
+        "{stage} gave values that are not finite (NaN); the model's weights or its scheduler's settings are broken"
+    )]
+    NotFinite {
+        /// What gave them.
+        stage: &'static str,
+    },
+    /// The prompt could not be turned into tokens.
+    #[error("cannot turn the prompt into tokens: {0}")]
+    Tokenize(String),
+    /// The computation failed, for want of memory on the device for instance.
+    #[error("{stage} failed")]
+    Compute {
+        /// What failed.
+        stage: &'static str,
+        /// What candle said.
+        #[source]
+        source: candle_core::Error,
+    },
+}

@@ -1,0 +1,167 @@
+//! A model's folder in diffusers' layout: which files there are, and what is in the small ones.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::config::Config;
+use super::error::LoadError;
+
+/// A component's weights under their common names, the preferred ones first: with `{}` for a component's own stem.
+const SINGLE: [&str; 3] = ["{}.safetensors", "{}.fp16.safetensors", "{}.bf16.safetensors"];
+const SHARDED: [&str; 3] =
+    ["{}.safetensors.index.json", "{}.safetensors.index.fp16.json", "{}.fp16.safetensors.index.json"];
+const PICKLED: [&str; 4] = ["{}.bin", "{}.fp16.bin", "{}.bin.index.json", "{}.ckpt"];
+/// diffusers' components and transformers' components.
+const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
+
+/// A folder in diffusers' layout. Names are relative to it, with `/`; that is also how errors name files.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether there is such a file or folder.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.join(name).exists()
+    }
+
+    /// A text file's content.
+    ///
+    /// # Errors
+    /// A missing or unreadable file.
+    pub fn text(&self, name: &str) -> Result<String, LoadError> {
+        fs::read_to_string(self.0.join(name)).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => LoadError::Missing { file: name.to_owned() },
+            _ => LoadError::Read { file: name.to_owned(), source },
+        })
+    }
+
+    /// A JSON object. Python's `NaN` and `Infinity`, which are no JSON, become null.
+    ///
+    /// # Errors
+    /// A missing or unreadable file, or one that holds no JSON object.
+    pub fn json(&self, name: &str) -> Result<Map<String, Value>, LoadError> {
+        let text = self.text(name)?;
+        let values = serde_json::from_str(&text).or_else(|_| serde_json::from_str(&without_python_numbers(&text)));
+        values.map_err(|source| LoadError::Json { file: name.to_owned(), source })
+    }
+
+    /// Like [`Folder::json`]; a missing file is an empty object.
+    ///
+    /// # Errors
+    /// An unreadable file, or one that holds no JSON object.
+    pub fn json_or_empty(&self, name: &str) -> Result<Map<String, Value>, LoadError> {
+        if self.has(name) { self.json(name) } else { Ok(Map::new()) }
+    }
+
+    /// A configuration.
+    ///
+    /// # Errors
+    /// See [`Folder::json`].
+    pub fn config(&self, name: &str) -> Result<Config, LoadError> {
+        Ok(Config::new(name, self.json(name)?))
+    }
+
+    /// The files of a component's weights, each with the name that errors give it.
+    ///
+    /// # Errors
+    /// No safetensors file, or an index that names a file which is not there.
+    pub fn weights(&self, component: &str) -> Result<Vec<(PathBuf, String)>, LoadError> {
+        let named = |pattern: &str, stem: &str| format!("{component}/{}", pattern.replace("{}", stem));
+        let first = |patterns: &[&str]| {
+            let names = patterns.iter().flat_map(|pattern| STEMS.map(|stem| named(pattern, stem)));
+            names.into_iter().find(|name| self.has(name))
+        };
+        let full_precision = |patterns: &[&str; 3]| first(&patterns[..1]);
+        if let Some(name) = full_precision(&SINGLE) {
+            return Ok(vec![(self.0.join(&name), name)]);
+        }
+        if let Some(index) = full_precision(&SHARDED) {
+            return self.shards(component, &index);
+        }
+        if let Some(name) = first(&SINGLE) {
+            return Ok(vec![(self.0.join(&name), name)]);
+        }
+        if let Some(index) = first(&SHARDED) {
+            return self.shards(component, &index);
+        }
+        match first(&PICKLED) {
+            Some(file) => Err(LoadError::PickleOnly { component: component.to_owned(), file }),
+            None => Err(LoadError::Missing { file: named(SINGLE[0], expected_stem(component)) }),
+        }
+    }
+
+    fn shards(&self, component: &str, index: &str) -> Result<Vec<(PathBuf, String)>, LoadError> {
+        let problem = |problem: &str| LoadError::Config {
+            file: index.to_owned(),
+            key: "weight_map".to_owned(),
+            problem: problem.to_owned(),
+        };
+        let index_values = self.json(index)?;
+        let map = index_values.get("weight_map").and_then(Value::as_object);
+        let map = map.ok_or_else(|| problem("is missing; it says which file holds which tensor"))?;
+        let mut names: Vec<&str> = map.values().filter_map(Value::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        let file = |name: &str| {
+            if name.contains(['/', '\\']) || name.starts_with('.') {
+                return Err(problem("names a file outside its folder"));
+            }
+            let name = format!("{component}/{name}");
+            let path = self.0.join(&name);
+            if path.exists() { Ok((path, name)) } else { Err(LoadError::Missing { file: name }) }
+        };
+        names.into_iter().map(file).collect()
+    }
+}
+
+fn expected_stem(component: &str) -> &'static str {
+    if component.starts_with("text_encoder") { STEMS[1] } else { STEMS[0] }
+}
+
+/// Replaces the words `NaN`, `Infinity` and `-Infinity` outside strings.
+fn without_python_numbers(text: &str) -> String {
+    let pieces = text.split('"');
+    let mut inside = false;
+    let mut clean = String::with_capacity(text.len());
+    for (number, piece) in pieces.enumerate() {
+        if number > 0 {
+            clean.push('"');
+        }
+        if inside {
+            clean.push_str(piece);
+        } else {
+            clean.push_str(&piece.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null"));
+        }
+        // A quotation mark after an odd number of backslashes does not end its string.
+        let escaped = inside && (piece.len() - piece.trim_end_matches('\\').len()) % 2 == 1;
+        inside = inside == escaped;
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_python_numbers;
+
+    #[test]
+    fn python_numbers_become_null_but_strings_stay() {
+        let text = r#"{"a": -Infinity, "Infinity\" NaN": "NaN", "b": NaN, "c": [Infinity]}"#;
+        let clean = r#"{"a": null, "Infinity\" NaN": "NaN", "b": null, "c": [null]}"#;
+        assert_eq!(without_python_numbers(text), clean);
+    }
+}

@@ -1,0 +1,32 @@
+//! Stable Diffusion from a folder in diffusers' layout, image to image, with diffusers' own pictures: the same folder, frame
+//! and seed give what diffusers gives on the CPU, up to the rounding of f32.
+//!
+//! [`Pipeline::load`] reads a folder; [`Pipeline::img2img`] paints; [`describe`] says what a folder holds without loading
+//! it. Nothing here knows of job directories.
+
+mod clip;
+mod conditioning;
+mod config;
+mod describe;
+mod device;
+mod error;
+mod folder;
+mod index;
+mod needed;
+mod picture;
+mod pipeline;
+mod rng;
+mod scheduler;
+mod tokenizer;
+mod unet;
+mod vae;
+
+pub use describe::describe;
+pub use device::{DeviceChoice, Precision};
+pub use error::{LoadError, PaintError};
+pub use folder::Folder;
+pub use needed::needed_tensors;
+pub use pipeline::{Img2Img, LoadOptions, Painting, Pipeline, Trace};
+pub use rng::Generator;
+pub use scheduler::{Choice, Kind, UnknownScheduler};
+pub use tokenizer::{Tokenizer, Tokens};

@@ -1,0 +1,132 @@
+//! The networks between pixels and latents: diffusers' `AutoencoderKL` and `AutoencoderTiny` (TAESD).
+
+mod kl;
+mod tiny;
+
+use candle_core::{Result, Tensor};
+use serde_json::json;
+
+use self::kl::AutoencoderKl;
+use self::tiny::AutoencoderTiny;
+use super::config::Config;
+use super::error::LoadError;
+use super::folder::Folder;
+use super::rng::Generator;
+use crate::nn::weights::{Needed, Placement, Weights};
+
+/// One of the two.
+enum Network {
+    Kl(Box<AutoencoderKl>),
+    Tiny(AutoencoderTiny),
+}
+
+/// An autoencoder, and how its latents are scaled for the UNet.
+pub(super) struct Autoencoder {
+    network: Network,
+    /// One latent stands for this many pixels in each direction.
+    pub factor: usize,
+    /// `scaling_factor`.
+    pub scaling: f64,
+    /// `latents_mean` and `latents_std`, one number for each channel.
+    pub normal: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+/// What the configuration alone says of an autoencoder.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// One latent stands for this many pixels in each direction.
+    pub factor: usize,
+    tiny: bool,
+}
+
+impl Shape {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A class that is not supported.
+    pub(super) fn read(config: &Config) -> std::result::Result<Self, LoadError> {
+        config.only("_class_name", &[json!("AutoencoderKL"), json!("AutoencoderTiny")])?;
+        let tiny = config.text_or("_class_name", "AutoencoderKL")? == "AutoencoderTiny";
+        let (key, default) = if tiny { ("decoder_block_out_channels", 4) } else { ("block_out_channels", 1) };
+        let blocks = config.optional::<Vec<usize>>(key)?.map_or(default, |channels| channels.len());
+        if !(1..=8).contains(&blocks) {
+            return Err(config.error(key, format!("has {blocks} entries; supported: 1 to 8")));
+        }
+        Ok(Self { factor: 1 << (blocks - 1), tiny })
+    }
+}
+
+impl Autoencoder {
+    /// Reads the autoencoder in `component`, a folder of the model such as `vae`.
+    ///
+    /// # Errors
+    /// A missing or damaged file, or a configuration that is not supported.
+    pub(super) fn load(folder: &Folder, component: &str, placement: Placement) -> std::result::Result<Self, LoadError> {
+        let config = folder.config(&format!("{component}/config.json"))?;
+        let shape = Shape::read(&config)?;
+        let network = if shape.tiny {
+            let config = tiny::TinyConfig::read(&config)?;
+            let weights = Weights::open(&folder.weights(component)?, placement)?;
+            Network::Tiny(AutoencoderTiny::load(&weights, &config)?)
+        } else {
+            let config = kl::KlConfig::read(&config)?;
+            let weights = Weights::open(&folder.weights(component)?, placement)?;
+            Network::Kl(Box::new(AutoencoderKl::load(&weights, &config)?))
+        };
+        let mean: Option<Vec<f32>> = config.optional("latents_mean")?;
+        let deviation: Option<Vec<f32>> = config.optional("latents_std")?;
+        let scaling = config.or("scaling_factor", if shape.tiny { 1.0 } else { 0.18215 })?;
+        Ok(Self { network, factor: shape.factor, scaling, normal: mean.zip(deviation) })
+    }
+
+    /// The tensors that the network of this configuration needs.
+    ///
+    /// # Errors
+    /// A configuration that is not supported.
+    pub(super) fn needed(config: &Config) -> std::result::Result<Vec<Needed>, LoadError> {
+        let weights = Weights::outline();
+        if Shape::read(config)?.tiny {
+            AutoencoderTiny::load(&weights, &tiny::TinyConfig::read(config)?)?;
+        } else {
+            AutoencoderKl::load(&weights, &kl::KlConfig::read(config)?)?;
+        }
+        Ok(weights.needed())
+    }
+
+    /// Latents of a picture `[1, 3, height, width]` in −1 to 1, not yet scaled: `[channels · height' · width']` numbers and
+    /// their shape. Draws from `random` where the autoencoder gives a distribution.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub(super) fn encode(&self, picture: &Tensor, random: &mut Generator) -> Result<(Vec<f32>, [usize; 3])> {
+        let encoded = match &self.network {
+            Network::Kl(network) => network.encode(picture)?,
+            Network::Tiny(network) => network.encode(picture)?,
+        };
+        let (channels, height, width) = encoded.squeeze(0)?.dims3()?;
+        let values: Vec<f32> = encoded.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1()?;
+        let latents = match &self.network {
+            Network::Tiny(_) => return Ok((values, [channels, height, width])),
+            Network::Kl(_) => {
+                let (means, logarithms) = values.split_at(values.len() / 2);
+                let noise = random.randn(means.len());
+                let deviation = |logarithm: &f32| (0.5 * logarithm.clamp(-30.0, 20.0)).exp();
+                let sample = |((mean, logarithm), noise): ((&f32, &f32), f32)| mean + deviation(logarithm) * noise;
+                means.iter().zip(logarithms).zip(noise).map(sample).collect()
+            }
+        };
+        Ok((latents, [channels / 2, height, width]))
+    }
+
+    /// The picture of latents `[1, channels, height', width']` that are not scaled any more: `[1, 3, height, width]`, about
+    /// −1 to 1.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub(super) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
+        match &self.network {
+            Network::Kl(network) => network.decode(latents),
+            Network::Tiny(network) => network.decode(latents),
+        }
+    }
+}
