@@ -92,7 +92,7 @@ impl ClipTextModel {
         projected: bool,
     ) -> std::result::Result<Self, WeightsError> {
         // transformers 5 saves a CLIPTextModel without this prefix; nearly every published one has it.
-        let text = if weights.has_any("text_model") { weights.at("text_model") } else { weights.clone() };
+        let text = if weights.has_any("embeddings") { weights.clone() } else { weights.at("text_model") };
         let embeddings = text.at("embeddings");
         let encoder = text.at("encoder").at("layers");
         let projection = projected
