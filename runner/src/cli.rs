@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use livewebcam_jobs::{Blend, Parameters};
 
+use crate::sd::{DeviceChoice, LoadOptions, Precision};
+
 /// Paints the frame of a job directory with a candle model.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -33,7 +35,7 @@ pub enum Command {
         output: PathBuf,
     },
     /// Paint a picture of your own
-    Img2img(Img2img),
+    Img2img(Box<Img2img>),
     /// List the installed models
     Models {
         /// As JSON, with all their controls
@@ -48,7 +50,7 @@ pub enum Command {
 /// `img2img`.
 #[derive(Debug, Args)]
 pub struct Img2img {
-    /// Name of an installed model
+    /// Name of an installed model, or a model's folder
     #[arg(long, default_value = "starter")]
     pub model: String,
     /// A PNG, JPEG or WebP file
@@ -82,8 +84,20 @@ pub struct Img2img {
     #[arg(long)]
     pub seed: Option<u64>,
     /// Name of the noise scheduler
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub scheduler: Option<String>,
+    /// Paint with the TAESD in the model's folder or beside it, in place of the model's own autoencoder
+    #[arg(long)]
+    pub taesd: bool,
+    /// Where to compute: cpu, cuda or metal
+    #[arg(long, default_value = "cpu")]
+    pub device: DeviceChoice,
+    /// The weights' number format: f32, bf16 or f16
+    #[arg(long, default_value = "f32")]
+    pub dtype: Precision,
+    /// Where to write the latents after each step, as safetensors
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 impl Img2img {
@@ -100,6 +114,12 @@ impl Img2img {
             seed: self.seed,
             scheduler: self.scheduler.clone(),
         }
+    }
+
+    /// How the model is loaded.
+    #[must_use]
+    pub fn loading(&self) -> LoadOptions {
+        LoadOptions { device: self.device, precision: self.dtype, taesd: self.taesd }
     }
 }
 

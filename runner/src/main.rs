@@ -1,17 +1,18 @@
 //! `livewebcam-runner`: see `livewebcam-runner --help`.
 
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use livewebcam_jobs::{Root, local};
 use livewebcam_runner::cli::{Cli, Command, Img2img};
 use livewebcam_runner::frame::read_photo;
 use livewebcam_runner::job::{Ending, Seat, replay, run};
 use livewebcam_runner::log::Log;
-use livewebcam_runner::model::{Catalogue, Plan, Unwatched};
+use livewebcam_runner::model::{Catalogue, FindError, Installed, Plan, Spent, Unwatched, milliseconds};
 use livewebcam_runner::picture::{encode_png, save};
 use livewebcam_runner::threads;
 
@@ -53,22 +54,44 @@ fn execute(command: Command, started: Instant, log: Log) -> Result<ExitCode> {
 }
 
 fn img2img(options: &Img2img, log: Log) -> Result<()> {
-    let catalogue = catalogue(options.root.as_deref())?;
-    let info = catalogue.find(&options.model)?;
-    let plan = Plan::new(info, &options.parameters())?;
+    let installed = installed(&options.model, options.root.as_deref())?;
+    let name = &installed.info.name;
+    let mut plan = Plan::new(&installed.info, &options.parameters())?;
+    plan.trace = options.trace.is_some();
+    ensure!(!plan.trace || plan.parameters.steps.is_some(), "model `{name}` has no latents; leave --trace away");
     for warning in &plan.warnings {
         log.line(format_args!("{warning}"));
     }
     let frame = read_photo(&options.input).with_context(|| format!("cannot read {}", options.input.display()))?;
-    let model = catalogue.load(info)?;
+    let started = Instant::now();
+    let model = installed.load(options.loading())?;
+    let load_ms = milliseconds(started);
     let painting = model.paint(&frame, &plan, &mut Unwatched)?;
-    let png = encode_png(&painting.picture, &info.name, &plan.parameters).context("cannot encode the painting")?;
+    for warning in &painting.warnings {
+        log.line(format_args!("{warning}"));
+    }
+    let png = encode_png(&painting.picture, name, &painting.parameters).context("cannot encode the painting")?;
     save(&options.output, &png).with_context(|| format!("cannot write {}", options.output.display()))?;
-    log.line(format_args!("painted in {:.0} ms: {}", painting.spent.paint_ms, options.output.display()));
+    if let (Some(path), Some(trace)) = (&options.trace, &painting.trace) {
+        trace.save(path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let Spent { encode_ms, paint_ms, decode_ms } = painting.spent;
+    let paint_ms = encode_ms + paint_ms + decode_ms;
+    log.line(format_args!("loaded in {load_ms:.0} ms, painted in {paint_ms:.0} ms: {}", options.output.display()));
     Ok(())
 }
 
-fn catalogue(root: Option<&std::path::Path>) -> Result<Catalogue> {
+/// The model with this name, or else the one in this folder.
+fn installed(model: &str, root: Option<&Path>) -> Result<Installed> {
+    match catalogue(root)?.find(model) {
+        Err(FindError::Unknown { .. }) if Path::new(model).is_dir() => {
+            Installed::in_folder(Path::new(model)).with_context(|| format!("cannot read {model}"))
+        }
+        found => Ok(found?),
+    }
+}
+
+fn catalogue(root: Option<&Path>) -> Result<Catalogue> {
     let Some(root) = root else { return Ok(Catalogue::built_in()) };
     let models = Root::new(root).models();
     Catalogue::with_folder(&models).with_context(|| format!("cannot list {}", models.display()))
@@ -79,7 +102,8 @@ fn table(catalogue: &Catalogue) -> String {
     for model in catalogue.models() {
         let state = model.broken.as_deref().map_or_else(String::new, |reason| format!(" (cannot paint: {reason})"));
         let megabytes = model.bytes as f64 / 1e6;
-        table.push_str(&format!("{:<40} {megabytes:>9.1} MB  {}{state}\n", model.name, model.title));
+        let (name, family) = (&model.name, &model.family);
+        table.push_str(&format!("{name:<40} {megabytes:>9.1} MB  {family}{state}\n"));
     }
     table
 }

@@ -30,6 +30,7 @@ pub use seat::Seat;
 use crate::log::Log;
 use crate::model::{Catalogue, Interrupted, PaintError, Plan, Spent, Watch, milliseconds};
 use crate::picture::encode_png;
+use crate::sd::LoadOptions;
 
 /// How a call of [`run`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,21 +144,27 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
     watch.progress(Progress { phase: Phase::Load, step: 0, steps: 1 }).map_err(PaintError::Interrupted)?;
     let started = Instant::now();
     let catalogue = catalogue_of(dir).map_err(JobError::Catalogue)?;
-    let info = catalogue.find(&request.model)?;
-    let model = catalogue.load(info)?;
-    let plan = Plan::new(info, &request.parameters).map_err(PaintError::Style)?;
-    let load_ms = milliseconds(started);
+    let installed = catalogue.find(&request.model)?;
+    let plan = Plan::new(&installed.info, &request.parameters).map_err(PaintError::Plan)?;
     seat.job(|job| {
-        job.timings.load_ms = load_ms;
-        job.model = Some(info.name.clone());
+        job.model = Some(installed.info.name.clone());
         job.parameters = Some(plan.parameters.clone());
         job.warnings = plan.warnings.clone();
     });
+    let model = installed.load(LoadOptions::default())?;
+    let load_ms = milliseconds(started);
+    seat.job(|job| job.timings.load_ms = load_ms);
 
     let painting = model.paint(&frame, &plan, &mut watch)?;
+    seat.job(|job| {
+        let Spent { encode_ms, paint_ms, decode_ms } = painting.spent;
+        job.timings = Timings { encode_ms, paint_ms, decode_ms, ..job.timings };
+        job.parameters = Some(painting.parameters.clone());
+        job.warnings.extend(painting.warnings);
+    });
     watch.progress(Progress { phase: Phase::Write, step: 1, steps: 1 }).map_err(PaintError::Interrupted)?;
     let started = Instant::now();
-    let png = encode_png(&painting.picture, &info.name, &plan.parameters).map_err(JobError::Encode)?;
+    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters).map_err(JobError::Encode)?;
     let output = Output {
         bytes: png.len() as u64,
         sha256: Sha256::digest(&png).iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -165,10 +172,7 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
         height: painting.picture.height(),
     };
     let write_ms = milliseconds(started);
-    seat.job(|job| {
-        let Spent { encode_ms, paint_ms, decode_ms } = painting.spent;
-        job.timings = Timings { encode_ms, paint_ms, decode_ms, write_ms, ..job.timings };
-    });
+    seat.job(|job| job.timings.write_ms = write_ms);
     Ok(Painted { png, output })
 }
 

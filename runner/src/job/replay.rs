@@ -10,6 +10,7 @@ use super::{RunError, catalogue_of, has_entry, open, read};
 use crate::log::Log;
 use crate::model::{PaintError, Plan, Unwatched};
 use crate::picture::{encode_png, save};
+use crate::sd::LoadOptions;
 
 /// A job that could not be painted again.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +48,14 @@ pub fn replay(path: &Path, output: &Path, log: Log) -> Result<(), ReplayError> {
     let request = read::request(&dir, id)?;
     let frame = read::frame(&dir, &request)?;
     let catalogue = catalogue_of(&dir).map_err(JobError::Catalogue)?;
-    let info = catalogue.find(&request.model).map_err(JobError::Find)?;
-    let model = catalogue.load(info).map_err(JobError::Load)?;
-    let plan = Plan::new(info, &request.parameters).map_err(|error| JobError::Paint(PaintError::Style(error)))?;
-    for warning in &plan.warnings {
+    let installed = catalogue.find(&request.model).map_err(JobError::Find)?;
+    let plan =
+        Plan::new(&installed.info, &request.parameters).map_err(|error| JobError::Paint(PaintError::Plan(error)))?;
+    let model = installed.load(LoadOptions::default()).map_err(JobError::Load)?;
+    let painting = model.paint(&frame, &plan, &mut Unwatched).map_err(JobError::Paint)?;
+    for warning in plan.warnings.iter().chain(&painting.warnings) {
         log.line(format_args!("{warning}"));
     }
-    let painting = model.paint(&frame, &plan, &mut Unwatched).map_err(JobError::Paint)?;
-    let png = encode_png(&painting.picture, &info.name, &plan.parameters).map_err(JobError::Encode)?;
+    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters).map_err(JobError::Encode)?;
     save(output, &png).map_err(ReplayError::Write)
 }

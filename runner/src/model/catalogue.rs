@@ -6,12 +6,22 @@ use std::path::{Path, PathBuf};
 
 use livewebcam_jobs::{Controls, FrameSize, ModelInfo};
 
-use super::{LoadError, Model, starter};
+use super::{FolderError, LoadError, Model, Network, Starter, starter};
+use crate::sd::{self, LoadOptions, Pipeline};
 
 /// The models that this runner can be asked for.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
-    models: Vec<ModelInfo>,
+    /// Name and folder; the built-in model has none.
+    models: Vec<(String, Option<PathBuf>)>,
+}
+
+/// An installed model, not loaded yet.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// What it says of itself.
+    pub info: ModelInfo,
+    folder: Option<PathBuf>,
 }
 
 /// A name that is none of the installed models'.
@@ -39,47 +49,59 @@ impl Catalogue {
     /// The built-in model alone.
     #[must_use]
     pub fn built_in() -> Self {
-        Self { models: vec![starter::info()] }
+        Self { models: vec![(starter::NAME.to_owned(), None)] }
     }
 
-    /// The built-in model, and after it those that lie in `models/<org>/<name>`, by name. A folder that does not exist is an
-    /// empty one.
+    /// The built-in model, and after it those that lie in `models/<org>/<name>` or `models/<name>`, by name. A folder that does
+    /// not exist is an empty one.
     ///
     /// # Errors
     /// The folder cannot be listed.
     pub fn with_folder(models: &Path) -> io::Result<Self> {
-        let mut catalogue = Self::built_in();
-        for org in folders(models)? {
-            for folder in folders(&org.path)? {
-                if folder.path.join("model_index.json").is_file() {
-                    catalogue.models.push(describe(format!("{}/{}", org.name, folder.name), &folder.path)?);
-                }
+        let is_model = |folder: &Folder| folder.path.join("model_index.json").is_file();
+        let mut found = Vec::new();
+        for outer in folders(models)? {
+            if is_model(&outer) {
+                found.push((outer.name, Some(outer.path)));
+                continue;
+            }
+            for folder in folders(&outer.path)?.into_iter().filter(is_model) {
+                found.push((format!("{}/{}", outer.name, folder.name), Some(folder.path)));
             }
         }
-        catalogue.models[1..].sort_by(|a, b| a.name.cmp(&b.name));
+        // The built-in model's name is taken.
+        found.retain(|(name, _)| name != starter::NAME);
+        found.sort();
+        let mut catalogue = Self::built_in();
+        catalogue.models.append(&mut found);
         Ok(catalogue)
     }
 
-    /// Every installed model.
+    /// What every installed model says of itself.
     #[must_use]
-    pub fn models(&self) -> &[ModelInfo] {
-        &self.models
+    pub fn models(&self) -> Vec<ModelInfo> {
+        self.models.iter().map(|(name, folder)| describe(name, folder.as_deref())).collect()
     }
 
     /// The model with this name, or the only one whose name ends in `/name`.
     ///
     /// # Errors
     /// See [`FindError`].
-    pub fn find(&self, name: &str) -> Result<&ModelInfo, FindError> {
-        if let Some(model) = self.models.iter().find(|model| model.name == name) {
-            return Ok(model);
+    pub fn find(&self, name: &str) -> Result<Installed, FindError> {
+        let installed = |(name, folder): &(String, Option<PathBuf>)| Installed {
+            info: describe(name, folder.as_deref()),
+            folder: folder.clone(),
+        };
+        if let Some(model) = self.models.iter().find(|(full, _)| full == name) {
+            return Ok(installed(model));
         }
-        let ends_so = |model: &&ModelInfo| model.name.rsplit_once('/').is_some_and(|(_, last)| last == name);
-        let candidates: Vec<&ModelInfo> = self.models.iter().filter(ends_so).collect();
-        let names =
-            |models: &[&ModelInfo]| models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ");
+        let ends_so = |(full, _): &&(String, _)| full.rsplit_once('/').is_some_and(|(_, last)| last == name);
+        let candidates: Vec<_> = self.models.iter().filter(ends_so).collect();
+        let names = |models: &[&(String, Option<PathBuf>)]| {
+            models.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
         match candidates.as_slice() {
-            [model] => Ok(model),
+            [model] => Ok(installed(model)),
             [] => Err(FindError::Unknown {
                 name: name.to_owned(),
                 installed: names(&self.models.iter().collect::<Vec<_>>()),
@@ -87,16 +109,40 @@ impl Catalogue {
             several => Err(FindError::Ambiguous { name: name.to_owned(), candidates: names(several) }),
         }
     }
+}
 
-    /// Reads the weights of a model of this catalogue.
+impl Installed {
+    /// The model in any folder: for the command line only, whose user may read it anyway.
+    ///
+    /// # Errors
+    /// The folder does not exist.
+    pub fn in_folder(folder: &Path) -> io::Result<Self> {
+        let folder = folder.canonicalize()?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { info: describe(&name, Some(&folder)), folder: Some(folder) })
+    }
+
+    /// Reads the weights.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(&self, info: &ModelInfo) -> Result<Model, LoadError> {
-        match &info.broken {
-            Some(reason) => Err(LoadError::Broken { model: info.name.clone(), reason: reason.clone() }),
-            None => Model::starter(),
+    pub fn load(&self, options: LoadOptions) -> Result<Model, LoadError> {
+        let model = self.info.name.clone();
+        if let Some(reason) = &self.info.broken {
+            return Err(LoadError::Broken { model, reason: reason.clone() });
         }
+        let network = match &self.folder {
+            Some(folder) => {
+                let pipeline = Pipeline::load(folder, options).map_err(|problem| FolderError { model, problem })?;
+                Network::Diffusion(Box::new(pipeline))
+            }
+            None if options != LoadOptions::default() => return Err(LoadError::Fixed { model }),
+            None => {
+                let starter = Starter::load().map_err(|source| LoadError::Weights { model, source })?;
+                Network::Starter(Box::new(starter))
+            }
+        };
+        Ok(Model(network))
     }
 }
 
@@ -118,16 +164,17 @@ fn folders(parent: &Path) -> io::Result<Vec<Folder>> {
         .collect())
 }
 
-/// A model in a folder. This version of the runner knows the built-in network only, and says so.
-fn describe(name: String, folder: &Path) -> io::Result<ModelInfo> {
-    Ok(ModelInfo {
-        title: name.clone(),
-        name,
-        family: "diffusers".to_owned(),
+/// What a model says of itself. A folder that is none of a supported pipeline is listed too, and why it cannot paint.
+fn describe(name: &str, folder: Option<&Path>) -> ModelInfo {
+    let Some(folder) = folder else { return starter::info() };
+    sd::describe(name, folder).unwrap_or_else(|problem| ModelInfo {
+        name: name.to_owned(),
+        title: name.rsplit('/').next().unwrap_or(name).to_owned(),
+        family: "unknown".to_owned(),
         size: FrameSize { width: 512, height: 512, multiple_of: 8, keep_aspect: false },
         controls: Controls::default(),
-        bytes: bytes(folder)?,
-        broken: Some("this version of the runner cannot paint with models in folders".to_owned()),
+        bytes: bytes(folder).unwrap_or(0),
+        broken: Some(problem.to_string()),
     })
 }
 
@@ -155,11 +202,13 @@ mod tests {
 
     #[test]
     fn a_model_is_found_by_its_name_or_the_last_part_where_that_is_unique() {
-        let (_folder, catalogue) = with(&["stabilityai/sd-turbo", "a/same", "b/same"]);
-        let find = |name: &str| catalogue.find(name).map(|model| model.name.as_str());
-        assert_eq!(find("starter"), Ok("starter"));
-        assert_eq!(find("sd-turbo"), Ok("stabilityai/sd-turbo"));
-        assert_eq!(find("a/same"), Ok("a/same"));
+        let (_folder, catalogue) = with(&["stabilityai/sd-turbo", "a/same", "b/same", "alone", "starter"]);
+        let find = |name: &str| catalogue.find(name).map(|model| model.info.name);
+        assert_eq!(find("starter").as_deref(), Ok("starter"));
+        assert_eq!(find("sd-turbo").as_deref(), Ok("stabilityai/sd-turbo"));
+        assert_eq!(find("a/same").as_deref(), Ok("a/same"));
+        assert_eq!(find("alone").as_deref(), Ok("alone"));
+        assert_eq!(catalogue.models().len(), 5);
         let error = find("same").expect_err("two models");
         assert_eq!(error.to_string(), "`same` can be any of a/same, b/same; write the whole name");
     }

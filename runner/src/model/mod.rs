@@ -1,28 +1,29 @@
 //! The models: what they take, what they give, and how a painting is watched while it is made.
 
 mod catalogue;
+mod diffusion;
+mod error;
 mod plan;
 mod starter;
 
 use std::time::Instant;
 
 use image::RgbImage;
-use livewebcam_jobs::{InvalidBlend, ModelInfo, Progress};
+use livewebcam_jobs::{InvalidBlend, Parameters, Progress};
 
-pub use catalogue::{Catalogue, FindError};
+pub use catalogue::{Catalogue, FindError, Installed};
+pub use error::{FolderError, LoadError, PaintError, PlanError};
 pub use plan::Plan;
 use starter::Starter;
 
-/// A model with its weights.
-#[derive(Debug)]
-pub struct Model {
-    info: ModelInfo,
-    network: Network,
-}
+use crate::sd::{Pipeline, Trace};
 
-#[derive(Debug)]
+/// A model with its weights.
+pub struct Model(Network);
+
 enum Network {
-    Starter(Starter),
+    Starter(Box<Starter>),
+    Diffusion(Box<Pipeline>),
 }
 
 /// A finished painting.
@@ -32,6 +33,12 @@ pub struct Painting {
     pub picture: RgbImage,
     /// How long each part took, in milliseconds.
     pub spent: Spent,
+    /// The parameters as they were used.
+    pub parameters: Parameters,
+    /// What came up while it was painted, in sentences for whoever asked.
+    pub warnings: Vec<String>,
+    /// The latents after each step, where the plan asks for them and the model has any.
+    pub trace: Option<Trace>,
 }
 
 /// How long the parts of a painting took, in milliseconds.
@@ -79,56 +86,7 @@ impl Watch for Unwatched {
 #[error("nobody wants the painting any more")]
 pub struct Interrupted;
 
-/// A model that cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The listing says why.
-    #[error("model `{model}` cannot paint: {reason}")]
-    Broken {
-        /// Its full name.
-        model: String,
-        /// From the listing.
-        reason: String,
-    },
-    /// Its weights are not what its network needs.
-    #[error("the weights of model `{model}` cannot be loaded")]
-    Weights {
-        /// Its full name.
-        model: String,
-        /// What candle says.
-        source: candle_core::Error,
-    },
-}
-
-/// A painting that did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum PaintError {
-    /// The style is none of the model's.
-    #[error(transparent)]
-    Style(#[from] InvalidBlend),
-    /// The [`Watch`] ended it.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-    /// The arithmetic failed.
-    #[error("the model could not compute the painting")]
-    Compute(#[from] candle_core::Error),
-}
-
 impl Model {
-    fn starter() -> Result<Self, LoadError> {
-        let info = starter::info();
-        match Starter::load() {
-            Ok(network) => Ok(Self { info, network: Network::Starter(network) }),
-            Err(source) => Err(LoadError::Weights { model: info.name, source }),
-        }
-    }
-
-    /// What it says of itself.
-    #[must_use]
-    pub fn info(&self) -> &ModelInfo {
-        &self.info
-    }
-
     /// Paints `frame` with parameters that [`Plan::new`] made for this model.
     ///
     /// # Errors
@@ -136,14 +94,15 @@ impl Model {
     pub fn paint(&self, frame: &RgbImage, plan: &Plan, watch: &mut dyn Watch) -> Result<Painting, PaintError> {
         let started = Instant::now();
         let parameters = &plan.parameters;
-        match &self.network {
+        match &self.0 {
             Network::Starter(network) => {
-                let style = parameters.style.as_ref().ok_or(InvalidBlend::Empty)?;
-                let shares = style.weights(&self.info.controls.styles)?;
+                let style = parameters.style.as_ref().ok_or(InvalidBlend::Empty);
+                let shares = style.and_then(|style| style.weights(&starter::styles())).map_err(PlanError::Style)?;
                 let picture = network.paint(frame, &shares, parameters.strength.unwrap_or(1.0), watch)?;
-                let paint_ms = milliseconds(started);
-                Ok(Painting { picture, spent: Spent { paint_ms, ..Spent::default() } })
+                let spent = Spent { paint_ms: milliseconds(started), ..Spent::default() };
+                Ok(Painting { picture, spent, parameters: parameters.clone(), warnings: Vec::new(), trace: None })
             }
+            Network::Diffusion(pipeline) => diffusion::paint(pipeline, frame, plan, watch),
         }
     }
 }
@@ -151,5 +110,9 @@ impl Model {
 /// Milliseconds since `started`, to three places: people read them.
 #[must_use]
 pub fn milliseconds(started: Instant) -> f64 {
-    (started.elapsed().as_secs_f64() * 1e6).round() / 1e3
+    three_places(started.elapsed().as_secs_f64() * 1e3)
+}
+
+fn three_places(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
 }

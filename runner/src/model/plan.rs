@@ -1,6 +1,9 @@
 //! From what was asked to what is painted.
 
-use livewebcam_jobs::{Controls, InvalidBlend, ModelInfo, Parameters};
+use livewebcam_jobs::{Controls, ModelInfo, Parameters};
+
+use super::PlanError;
+use crate::sd::Choice;
 
 /// What a model is to paint.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,14 +12,22 @@ pub struct Plan {
     pub parameters: Parameters,
     /// What was asked and is not done, in sentences for whoever asked.
     pub warnings: Vec<String>,
+    /// The noise scheduler that was asked for by name; the model's own where there is none. A scheduler that is chosen is set
+    /// up anew from the model's configuration, as diffusers does, which is not always the same as the model's own.
+    pub scheduler: Option<Choice>,
+    /// Whether the latents after each step are kept.
+    pub trace: bool,
 }
 
 impl Plan {
+    /// The seed of those who choose none.
+    pub const SEED: u64 = 33;
+
     /// Fits what was asked to a model.
     ///
     /// # Errors
-    /// A style that the model does not have.
-    pub fn new(model: &ModelInfo, asked: &Parameters) -> Result<Self, InvalidBlend> {
+    /// A style that the model does not have, or a noise scheduler that nobody has.
+    pub fn new(model: &ModelInfo, asked: &Parameters) -> Result<Self, PlanError> {
         let controls = &model.controls;
         let mut asked = asked.clone();
         let clamped = controls.clamp(&mut asked);
@@ -34,6 +45,7 @@ impl Plan {
         let mut sieve = Sieve { model: &model.name, warnings };
         sieve.keep("styles", asked.style, style.is_some());
         let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        let scheduler = sieve.keep("a noise scheduler", asked.scheduler, !controls.schedulers.is_empty());
         let parameters = Parameters {
             prompt: sieve.keep("a prompt", text(asked.prompt), controls.prompt).unwrap_or_default(),
             negative_prompt: sieve
@@ -49,12 +61,11 @@ impl Plan {
             strength: sieve
                 .keep("a strength", asked.strength, controls.strength.is_some())
                 .or(controls.strength.map(|bounds| bounds.default)),
-            seed: sieve.keep("a seed", asked.seed, controls.seed),
-            scheduler: sieve
-                .keep("a noise scheduler", asked.scheduler, !controls.schedulers.is_empty())
-                .or(controls.schedulers.first().cloned()),
+            seed: sieve.keep("a seed", asked.seed, controls.seed).or(controls.seed.then_some(Self::SEED)),
+            scheduler: scheduler.clone().or(controls.schedulers.first().cloned()),
         };
-        Ok(Self { parameters, warnings: sieve.warnings })
+        let scheduler = scheduler.map(|name| name.parse()).transpose()?;
+        Ok(Self { parameters, warnings: sieve.warnings, scheduler, trace: false })
     }
 }
 
@@ -80,12 +91,12 @@ mod tests {
 
     fn plan(asked: &Parameters) -> Plan {
         let catalogue = Catalogue::built_in();
-        Plan::new(catalogue.find("starter").expect("built in"), asked).expect("known styles")
+        Plan::new(&catalogue.find("starter").expect("built in").info, asked).expect("known styles")
     }
 
     #[test]
     fn defaults_are_filled_in_without_a_word() {
-        let Plan { parameters, warnings } = plan(&Parameters::default());
+        let Plan { parameters, warnings, .. } = plan(&Parameters::default());
         assert_eq!(parameters.style.expect("a style").to_string(), "soft watercolour");
         assert_eq!((parameters.strength, parameters.steps), (Some(1.0), None));
         assert_eq!(warnings, [""; 0]);
@@ -100,7 +111,7 @@ mod tests {
             strength: Some(2.0),
             ..Parameters::default()
         };
-        let Plan { parameters, warnings } = plan(&asked);
+        let Plan { parameters, warnings, .. } = plan(&asked);
         assert_eq!((parameters.steps, parameters.seed, parameters.strength), (None, None, Some(1.0)));
         assert_eq!(
             warnings,

@@ -61,13 +61,18 @@ pub(super) fn info() -> ModelInfo {
             // A prompt that names a style chooses it.
             prompt: true,
             strength: Some(Bounds { min: 0.0, max: 1.0, default: 1.0 }),
-            styles: STYLES.map(|name| Style { name: name.to_owned() }).to_vec(),
+            styles: styles(),
             default_style: Some(DEFAULT_STYLE.to_owned()),
             ..Controls::default()
         },
         bytes: WEIGHTS.len() as u64,
         broken: None,
     }
+}
+
+/// The styles in the order of the weights.
+pub(super) fn styles() -> Vec<Style> {
+    STYLES.map(|name| Style { name: name.to_owned() }).to_vec()
 }
 
 /// The network halves the frame's sides twice.

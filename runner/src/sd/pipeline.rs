@@ -27,7 +27,7 @@ use crate::nn::weights::{Placement, Weights};
 const LEAST_STRENGTH: f64 = 0.01;
 
 /// How a model is loaded.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Where it computes.
     pub device: DeviceChoice,

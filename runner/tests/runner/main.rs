@@ -3,6 +3,7 @@
 mod claims;
 mod command_line;
 mod conclusions;
+mod diffusion;
 mod painting;
 mod requests;
 mod support;

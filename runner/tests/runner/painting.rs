@@ -1,23 +1,24 @@
 //! The built-in model: what it paints is what its authors' own network paints.
 
 use image::RgbImage;
-use livewebcam_jobs::Parameters;
+use livewebcam_jobs::{ModelInfo, Parameters};
 use livewebcam_runner::model::{Catalogue, Model, Plan, Unwatched};
+use livewebcam_runner::sd::LoadOptions;
 
 use crate::support::{data, photo};
 
-struct Painter(Catalogue, Model);
+struct Painter(ModelInfo, Model);
 
 impl Painter {
     fn starter() -> Self {
-        let catalogue = Catalogue::built_in();
-        let model = catalogue.load(catalogue.find("starter").expect("built in")).expect("its weights");
-        Self(catalogue, model)
+        let starter = Catalogue::built_in().find("starter").expect("built in");
+        let model = starter.load(LoadOptions::default()).expect("its weights");
+        Self(starter.info, model)
     }
 
     fn paint(&self, frame: &RgbImage, style: &str, strength: Option<f64>) -> RgbImage {
         let asked = Parameters { style: Some(style.parse().expect("a style")), strength, ..Parameters::default() };
-        let plan = Plan::new(&self.0.models()[0], &asked).expect("a plan");
+        let plan = Plan::new(&self.0, &asked).expect("a plan");
         self.1.paint(frame, &plan, &mut Unwatched).expect("a painting").picture
     }
 }

@@ -104,8 +104,6 @@ fn a_frame_must_be_a_whole_png() {
 #[test]
 fn an_unknown_model_or_style_is_answered_with_the_known_ones() {
     let job = Job::with(&photo(), |request| request.model = "someone/else".to_owned());
-    // As the frontend would have queued it.
-    fs::rename(job.root.queue().join("starter"), job.root.queue().join("someone--else")).expect("a queue");
     assert_fails(&job, Stage::Load, "no model `someone/else` is installed; installed are: starter");
     let job = Job::with(&photo(), |request| {
         request.parameters.style = Some("ver\u{1b}[31mmeer".parse().expect("a blend"));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use image::RgbImage;
 use livewebcam_jobs::{
     JobDir, JobFile, JobId, Marker, Outcome, Parameters, Phase, Progress, REQUEST_VERSION, Request, Root, State, local,
+    model_key,
 };
 use tempfile::TempDir;
 
@@ -50,6 +51,8 @@ impl From<Output> for Ended {
 /// A job staged in a shared tree of its own, as the frontend leaves it.
 pub struct Job {
     folder: TempDir,
+    /// The queue's folder.
+    key: String,
     pub root: Root,
     pub id: JobId,
     pub dir: JobDir,
@@ -82,7 +85,7 @@ impl Job {
             retry_of: None,
         };
         change(&mut request);
-        let job = Self { folder, root, id, dir };
+        let job = Self { folder, key: model_key(&request.model), root, id, dir };
         job.write(JobFile::Request, &local::to_json(&request));
         frame.save(job.dir.file(JobFile::Input)).expect("a frame");
         let queued = job.queued();
@@ -92,7 +95,7 @@ impl Job {
     }
 
     pub fn queued(&self) -> Marker {
-        Marker::Queued { model_key: "starter".to_owned() }
+        Marker::Queued { model_key: self.key.clone() }
     }
 
     pub fn write(&self, file: JobFile, content: &[u8]) {

@@ -1,0 +1,97 @@
+//! What can go wrong with a model and with a painting.
+
+use std::error::Error;
+use std::fmt;
+
+use livewebcam_jobs::InvalidBlend;
+
+use super::Interrupted;
+use crate::sd::{self, UnknownScheduler};
+
+/// A model that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The listing says why.
+    #[error("model `{model}` cannot paint: {reason}")]
+    Broken {
+        /// Its full name.
+        model: String,
+        /// From the listing.
+        reason: String,
+    },
+    /// Its weights are not what its network needs.
+    #[error("the weights of model `{model}` cannot be loaded")]
+    Weights {
+        /// Its full name.
+        model: String,
+        /// What candle says.
+        source: candle_core::Error,
+    },
+    /// Its folder does not hold what it should.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// It is built in and has no choice of devices, number formats and autoencoders.
+    #[error("model `{model}` always computes on the CPU in f32; leave --device, --dtype and --taesd away")]
+    Fixed {
+        /// Its full name.
+        model: String,
+    },
+}
+
+/// What is wrong with a model's folder, in one sentence; the causes beneath it are those of the problem.
+#[derive(Debug)]
+pub struct FolderError {
+    /// The model's full name.
+    pub model: String,
+    /// What is wrong.
+    pub problem: sd::LoadError,
+}
+
+impl fmt::Display for FolderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "model `{}` cannot paint: {}", self.model, self.problem)
+    }
+}
+
+impl Error for FolderError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+/// Parameters that a model cannot paint with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The style is none of the model's.
+    #[error(transparent)]
+    Style(#[from] InvalidBlend),
+    /// No noise scheduler has this name.
+    #[error(transparent)]
+    Scheduler(#[from] UnknownScheduler),
+}
+
+/// A painting that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PaintError {
+    /// The parameters are none of the model's.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The [`Watch`](super::Watch) ended it.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The arithmetic failed.
+    #[error("the model could not compute the painting")]
+    Compute(#[from] candle_core::Error),
+    /// Stable Diffusion cannot paint this.
+    #[error(transparent)]
+    Diffusion(sd::PaintError),
+}
+
+impl From<sd::PaintError> for PaintError {
+    fn from(error: sd::PaintError) -> Self {
+        match error {
+            sd::PaintError::Cancelled => Self::Interrupted(Interrupted),
+            error => Self::Diffusion(error),
+        }
+    }
+}
