@@ -1,6 +1,7 @@
 // The form's controls: shows those that the chosen model has, with its bounds, and the visitor's last choices.
 
 import { recall, remember } from './store.js';
+import { words } from './words.js';
 
 /** @typedef {import('./api.js').ModelInfo} ModelInfo */
 /** @typedef {import('./api.js').Bounds} Bounds */
@@ -103,7 +104,8 @@ export class ControlPanel extends EventTarget {
     this.#range('steps', controls.steps, last.steps);
     this.#range('scale', controls.guidance_scale, last.scale);
     this.#show('scheduler', controls.schedulers.length > 0);
-    this.#field('scheduler').replaceChildren(...controls.schedulers.map((name) => new Option(name)));
+    const schedulers = [new Option(words.ownScheduler, ''), ...controls.schedulers.map((name) => new Option(name))];
+    this.#field('scheduler').replaceChildren(...schedulers);
     if (controls.schedulers.includes(last.scheduler)) this.#field('scheduler').value = last.scheduler;
     this.#label();
   }

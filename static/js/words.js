@@ -27,6 +27,7 @@ export const words = {
   noFrame: 'There is no frame yet.',
   noJpeg: 'The browser could not pack the frame.',
   noAnswer: 'The server did not answer.',
+  ownScheduler: 'the model’s own',
   noModel: 'No model is ready to paint.',
   copied: 'Copied',
   notCopied: 'The browser did not let the page copy; select the text instead.',
