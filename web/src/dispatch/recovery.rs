@@ -81,10 +81,10 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Heartbeats until the dispatcher closes.
+    /// Heartbeats until the dispatcher closes, which waits for the last one: it must not bring back what is given up.
     pub(super) fn keep_root(&self) {
         let dispatcher = self.clone();
-        tokio::spawn(async move {
+        self.spawn(async move {
             loop {
                 tokio::select! {
                     () = dispatcher.0.closing.cancelled() => return,

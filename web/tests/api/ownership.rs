@@ -78,8 +78,9 @@ async fn a_killed_frontend_takes_its_jobs_along_and_its_successor_concludes_them
 async fn a_frontend_that_lost_its_root_paints_no_more() {
     let site = Site::with(lively).await;
     let usurper = Frontend { instance: "other".to_owned(), host: "node7".to_owned(), pid: 1, sequence: 0 };
-    std::fs::write(site.tree.root.frontend(), local::to_json(&usurper)).expect("a frontend.json");
     for _ in 0..2000 {
+        // Again and again: a heartbeat that is under way may write over it.
+        std::fs::write(site.tree.root.frontend(), local::to_json(&usurper)).expect("a frontend.json");
         if site.get("/healthz").await.status == 503 {
             break;
         }
