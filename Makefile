@@ -60,7 +60,8 @@ endif
 
 bench-frame: build ## Measure what a frame costs besides painting, here and over SSH and Slurm, beside scp and sbatch by hand
 	@tests/prerequisites.sh munged slurmctld slurmd sbatch sshd ssh sftp-server
-	cargo bench --profile release --package livewebcam --bench frame
+	@# The whole workspace, as everywhere: a choice of packages would change their features and compile them anew.
+	cargo bench --profile release --workspace --bench frame
 
 test: ## Install what the tests need from Debian's packages, then run them all
 	@tests/prerequisites.sh --install cargo cc munged slurmctld slurmd sbatch sshd sftp-server ssh pgrep chromium chromedriver
@@ -69,7 +70,7 @@ test: ## Install what the tests need from Debian's packages, then run them all
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 		LIVEWEBCAM__CLUSTER__ROOT="$$scratch/root" $(MAKE) submit-test CLUSTER= && \
 		$(MAKE) submit-test CLUSTER=1 CLUSTER_DIR="$$scratch/cluster"
-	cargo test --release --workspace --lib --bins --tests --no-fail-fast
+	cargo test --release --workspace --lib --tests --no-fail-fast
 
 lint: ## Check formatting, clippy's warnings, the page's scripts and the shell scripts
 	@tests/prerequisites.sh --install cargo cc node shellcheck

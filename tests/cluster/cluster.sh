@@ -4,7 +4,7 @@
 #   cluster.sh up DIR        start it; everything lies under DIR, with DIR/env naming ports and files
 #   cluster.sh down DIR      end the daemons, the sessions and the jobs of that cluster, and nothing else
 #   cluster.sh status DIR    what runs, and how to log in; exit 1 unless all of it runs
-#   cluster.sh run DIR       up, print "ready", wait for the end of standard input, down
+#   cluster.sh run DIR       up, print "ready", wait for the end of standard input, down; an empty DIR goes away too
 #   cluster.sh with DIR COMMAND...   run the command while it is up; down again if it was not up before
 #
 # `run` is for tests: one that dies closes the pipe, and its cluster goes down with it. Clusters in different folders
@@ -218,7 +218,12 @@ run() {
         LIVEWEBCAM_CLUSTER_LEASHED=yes exec setsid --wait "$0" run "$dir"
     fi
     trap 'exit 130' INT TERM HUP
-    trap 'locked down' EXIT
+    # A folder that was empty goes away again with everything in it.
+    if [ -n "$(ls -A "$dir")" ]; then
+        trap 'locked down' EXIT
+    else
+        trap 'locked down; rm -rf "$dir"' EXIT
+    fi
     locked up
     echo ready
     while read -r _; do :; done
