@@ -68,7 +68,8 @@ impl Way {
             let paint = self.server.outcome(id).expect("a result").timings.paint_ms;
             let wait = if self.slurm {
                 let log = std::fs::read_to_string(self.server.root.job(id).file(JobFile::Log)).expect("a log");
-                let first: f64 = log.split(' ').next().and_then(|time| time.parse().ok()).expect("the time of the first line");
+                let first: f64 =
+                    log.split(' ').next().and_then(|time| time.parse().ok()).expect("the time of the first line");
                 let accepted = posted_unix + answer.stage("validate") + answer.stage("stage") + answer.stage("submit");
                 (first * 1000.0 - accepted).max(0.0)
             } else {
@@ -164,7 +165,8 @@ async fn main() {
         }
         let far_config = far_config.clone();
         let near_config = near_config.clone();
-        let hands = tokio::task::spawn_blocking(move || (by_hand(&near_config, "cluster"), by_hand(&far_config, "far")));
+        let hands =
+            tokio::task::spawn_blocking(move || (by_hand(&near_config, "cluster"), by_hand(&far_config, "far")));
         let (near, far) = hands.await.expect("no panic");
         hand_near.extend(near);
         hand_far.extend(far);
@@ -176,7 +178,9 @@ async fn main() {
 }
 
 async fn report(ways: &[Way], hand_near: f64, hand_far: f64) {
-    println!("Medians of {FRAMES} frames, in ms. Overhead: POST to last byte, less painting, less the wait for Slurm.\n");
+    println!(
+        "Medians of {FRAMES} frames, in ms. Overhead: POST to last byte, less painting, less the wait for Slurm.\n"
+    );
     println!("{:<24} {:>8} {:>8} {:>8} {:>9}", "", "total", "paint", "wait", "overhead");
     for way in ways {
         println!(
