@@ -51,7 +51,7 @@ submit = $(livewebcam) submit '$(PHOTO)' --output var/submit-test.png \
 	$(if $(MODEL),--model '$(MODEL)') $(if $(URL),--url '$(URL)',--start)
 
 submit-test: build ## Send a photograph through and check what comes back; CLUSTER=1, URL=, PHOTO=, MODEL=
-	@mkdir -p var
+	@mkdir -p -m 700 var
 ifeq ($(CLUSTER),)
 	$(submit) $(with_config)
 else

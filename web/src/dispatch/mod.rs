@@ -155,6 +155,12 @@ impl Dispatcher {
         for folder in transport.root().skeleton() {
             transport.create_dir(&folder).await.map_err(StartError::Root)?;
         }
+        let root = transport.root().path();
+        if let Some(metadata) = transport.metadata(root).await.map_err(StartError::Root)?
+            && metadata.mode & 0o077 != 0
+        {
+            tracing::warn!("others may see visitors' frames: chmod 700 {}", root.display());
+        }
         let ownership = Ownership::take(&transport, &instance, settings).await?;
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
