@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::JobId;
+use crate::{HubName, JobId};
 
 /// The shared tree of one installation: `cluster.root` in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,18 @@ impl Root {
     #[must_use]
     pub fn models(&self) -> PathBuf {
         self.0.join("models")
+    }
+
+    /// The folder of one model.
+    #[must_use]
+    pub fn model(&self, name: &HubName) -> PathBuf {
+        self.models().join(name.org()).join(name.name())
+    }
+
+    /// Where a model's download is put together before it appears under its name in one rename. Hidden, and so no model.
+    #[must_use]
+    pub fn model_staging(&self, name: &HubName) -> PathBuf {
+        self.models().join(name.org()).join(format!("{}{}", Self::STAGING_PREFIX, name.name()))
     }
 
     /// The folder of all job directories.

@@ -6,6 +6,7 @@
 //! There is no async code, no SSH and no model in this crate.
 
 pub mod batch_script;
+mod hub_name;
 mod id;
 mod layout;
 pub mod local;
@@ -14,6 +15,7 @@ mod outcome;
 mod request;
 mod style;
 
+pub use hub_name::{HubName, InvalidHubName};
 pub use id::{InvalidJobId, JobId};
 pub use layout::{JobDir, JobFile, Marker, Root, model_key};
 pub use model::{Bounds, Controls, FrameSize, ModelInfo, Style};

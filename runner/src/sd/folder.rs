@@ -11,8 +11,13 @@ use super::error::LoadError;
 
 /// A component's weights under their common names, the preferred ones first: with `{}` for a component's own stem.
 const SINGLE: [&str; 3] = ["{}.safetensors", "{}.fp16.safetensors", "{}.bf16.safetensors"];
-const SHARDED: [&str; 3] =
-    ["{}.safetensors.index.json", "{}.safetensors.index.fp16.json", "{}.fp16.safetensors.index.json"];
+const SHARDED: [&str; 5] = [
+    "{}.safetensors.index.json",
+    "{}.safetensors.index.fp16.json",
+    "{}.fp16.safetensors.index.json",
+    "{}.safetensors.index.bf16.json",
+    "{}.bf16.safetensors.index.json",
+];
 const PICKLED: [&str; 4] = ["{}.bin", "{}.fp16.bin", "{}.bin.index.json", "{}.ckpt"];
 /// diffusers' components and transformers' components.
 const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
@@ -81,31 +86,22 @@ impl Folder {
     /// # Errors
     /// No safetensors file, or an index that names a file which is not there.
     pub fn weights(&self, component: &str) -> Result<Vec<(PathBuf, String)>, LoadError> {
-        let named = |pattern: &str, stem: &str| format!("{component}/{}", pattern.replace("{}", stem));
-        let first = |patterns: &[&str]| {
-            let names = patterns.iter().flat_map(|pattern| STEMS.map(|stem| named(pattern, stem)));
-            names.into_iter().find(|name| self.has(name))
+        let names = match WeightFiles::choose(component, None, &|name| self.has(name))? {
+            WeightFiles::Single(name) => return Ok(vec![(self.0.join(&name), name)]),
+            WeightFiles::Sharded { index } => self.shards(component, &index)?,
         };
-        let full_precision = |patterns: &[&str; 3]| first(&patterns[..1]);
-        if let Some(name) = full_precision(&SINGLE) {
-            return Ok(vec![(self.0.join(&name), name)]);
-        }
-        if let Some(index) = full_precision(&SHARDED) {
-            return self.shards(component, &index);
-        }
-        if let Some(name) = first(&SINGLE) {
-            return Ok(vec![(self.0.join(&name), name)]);
-        }
-        if let Some(index) = first(&SHARDED) {
-            return self.shards(component, &index);
-        }
-        match first(&PICKLED) {
-            Some(file) => Err(LoadError::PickleOnly { component: component.to_owned(), file }),
-            None => Err(LoadError::Missing { file: named(SINGLE[0], expected_stem(component)) }),
-        }
+        let file = |name: String| {
+            let path = self.0.join(&name);
+            if path.exists() { Ok((path, name)) } else { Err(LoadError::Missing { file: name }) }
+        };
+        names.into_iter().map(file).collect()
     }
 
-    fn shards(&self, component: &str, index: &str) -> Result<Vec<(PathBuf, String)>, LoadError> {
+    /// The files that an index of sharded weights names.
+    ///
+    /// # Errors
+    /// No such index, one that is none, or one that names a file outside its folder.
+    pub(super) fn shards(&self, component: &str, index: &str) -> Result<Vec<String>, LoadError> {
         let problem = |problem: &str| LoadError::Config {
             file: index.to_owned(),
             key: "weight_map".to_owned(),
@@ -117,15 +113,68 @@ impl Folder {
         let mut names: Vec<&str> = map.values().filter_map(Value::as_str).collect();
         names.sort_unstable();
         names.dedup();
-        let file = |name: &str| {
+        let name = |name: &str| {
             if name.contains(['/', '\\']) || name.starts_with('.') {
                 return Err(problem("names a file outside its folder"));
             }
-            let name = format!("{component}/{name}");
-            let path = self.0.join(&name);
-            if path.exists() { Ok((path, name)) } else { Err(LoadError::Missing { file: name }) }
+            Ok(format!("{component}/{name}"))
         };
-        names.into_iter().map(file).collect()
+        names.into_iter().map(name).collect()
+    }
+}
+
+/// Where a component's weights are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WeightFiles {
+    /// In one file.
+    Single(String),
+    /// In the files that this one names.
+    Sharded {
+        /// The index.
+        index: String,
+    },
+}
+
+impl WeightFiles {
+    /// Chooses among the files of a model that `has` knows: the number format `variant` (`fp16`, say) if one is named and
+    /// there; else full precision; else what there is.
+    ///
+    /// # Errors
+    /// No safetensors file.
+    pub(super) fn choose(
+        component: &str,
+        variant: Option<&str>,
+        has: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, LoadError> {
+        let named = |pattern: &str, stem: &str| format!("{component}/{}", pattern.replace("{}", stem));
+        let first = |patterns: &[&str]| {
+            let names = patterns.iter().flat_map(|pattern| STEMS.map(|stem| named(pattern, stem)));
+            names.into_iter().find(|name| has(name))
+        };
+        let either = |singles: &[&str], indexes: &[&str]| {
+            let sharded = || first(indexes).map(|index| Self::Sharded { index });
+            first(singles).map(Self::Single).or_else(sharded)
+        };
+        let of_variant = variant.and_then(|variant| {
+            let part = format!(".{variant}.");
+            let of = |patterns: &[&'static str]| -> Vec<&str> {
+                patterns.iter().copied().filter(|pattern| pattern.contains(&part)).collect()
+            };
+            either(&of(&SINGLE), &of(&SHARDED))
+        });
+        let chosen = of_variant.or_else(|| either(&SINGLE[..1], &SHARDED[..1])).or_else(|| either(&SINGLE, &SHARDED));
+        chosen.ok_or_else(|| match first(&PICKLED) {
+            Some(file) => LoadError::PickleOnly { component: component.to_owned(), file },
+            None => LoadError::Missing { file: named(SINGLE[0], expected_stem(component)) },
+        })
+    }
+
+    /// Its file, or the index of its files.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Single(name) | Self::Sharded { index: name } => name,
+        }
     }
 }
 

@@ -20,6 +20,13 @@ pub(super) enum Family {
     Lcm,
 }
 
+impl Family {
+    /// The folder of the small autoencoder that fits.
+    pub(super) fn taesd(self) -> &'static str {
+        if self == Self::Xl { "taesdxl" } else { "taesd" }
+    }
+}
+
 /// The whole of it.
 #[derive(Clone, Debug)]
 pub(super) struct Index {

@@ -127,13 +127,7 @@ impl Pipeline {
         let index = Index::read(&folder)?;
         let device = options.device.open()?;
         let placement = placement(&device, options.precision);
-        let own_config = scheduler_config(&folder, index.family, false)?;
-        let trial = match index.family {
-            Family::Lcm => Course::Below { steps: 1, strength: 1.0 },
-            _ => Course::Skipping { steps: 20, skipped: 0 },
-        };
-        begin(index.scheduler, &own_config, trial)?;
-
+        check_scheduler(&folder, &index)?;
         let unet_file = folder.config("unet/config.json")?;
         let unet_config = UnetConfig::read(&unet_file)?;
         let text = TextConfigs::read(&folder, &index)?;
@@ -363,6 +357,16 @@ impl Pipeline {
     }
 }
 
+/// Refuses a configuration of the model's own noise scheduler that is not supported.
+pub(super) fn check_scheduler(folder: &Folder, index: &Index) -> Result<(), LoadError> {
+    let config = scheduler_config(folder, index.family, false)?;
+    let trial = match index.family {
+        Family::Lcm => Course::Below { steps: 1, strength: 1.0 },
+        _ => Course::Skipping { steps: 20, skipped: 0 },
+    };
+    begin(index.scheduler, &config, trial).map(drop)
+}
+
 /// Refuses a UNet that does not take what the other components give.
 fn check_fit(
     file: &Config,
@@ -415,7 +419,7 @@ fn find_vae(folder: &Folder, family: Family, taesd: bool) -> Result<(Folder, Str
     if !taesd {
         return Ok((folder.clone(), "vae".to_owned()));
     }
-    let own = if family == Family::Xl { "taesdxl" } else { "taesd" };
+    let own = family.taesd();
     let inside = [own, "taesd"].into_iter().find(|name| folder.has(&format!("{name}/config.json")));
     if let Some(name) = inside {
         return Ok((folder.clone(), name.to_owned()));
