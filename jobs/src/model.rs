@@ -19,6 +19,9 @@ pub struct ModelInfo {
     pub controls: Controls,
     /// The size of its weights in bytes.
     pub bytes: u64,
+    /// The commit on the hub that it is of, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// Why it cannot paint (an incomplete download, say); `None` if it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,

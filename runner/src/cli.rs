@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use livewebcam_jobs::{Blend, Parameters};
+use livewebcam_jobs::{Blend, HubName, Parameters};
 
+use crate::fetch;
 use crate::sd::{DeviceChoice, LoadOptions, Precision};
 
 /// Paints the frame of a job directory with a candle model.
@@ -36,6 +37,8 @@ pub enum Command {
     },
     /// Paint a picture of your own
     Img2img(Box<Img2img>),
+    /// Download a model from the Hugging Face hub into the shared tree, or what an installed one lacks
+    Fetch(Fetch),
     /// List the installed models
     Models {
         /// As JSON, with all their controls
@@ -100,6 +103,38 @@ pub struct Img2img {
     pub trace: Option<PathBuf>,
 }
 
+/// `fetch`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "HF_TOKEN (or what `hf auth login` wrote), HF_HOME and HF_ENDPOINT count as for the hub's own tools."
+)]
+pub struct Fetch {
+    /// The model as the hub names it, like stabilityai/sd-turbo
+    #[arg(value_name = "ORG/NAME")]
+    pub model: HubName,
+    /// The shared tree; the model's folder in it is models/ORG/NAME
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
+    /// A branch, a tag or a commit instead of the main branch
+    #[arg(long, value_name = "REV", value_parser = revision)]
+    pub revision: Option<String>,
+    /// The weights' number format, half as large as full precision
+    #[arg(long, value_parser = ["fp16", "bf16"])]
+    pub variant: Option<String>,
+    /// Fetch the small autoencoder that fits (TAESD), too
+    #[arg(long)]
+    pub taesd: bool,
+}
+
+impl Fetch {
+    /// What is fetched.
+    #[must_use]
+    pub fn request(self) -> fetch::Request {
+        let Self { model, root, revision, variant, taesd } = self;
+        fetch::Request { name: model, root, revision, variant, taesd }
+    }
+}
+
 impl Img2img {
     /// What is asked of the model.
     #[must_use]
@@ -121,6 +156,13 @@ impl Img2img {
     pub fn loading(&self) -> LoadOptions {
         LoadOptions { device: self.device, precision: self.dtype, taesd: self.taesd }
     }
+}
+
+/// A name that git takes for a branch or a tag, or a commit.
+fn revision(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+');
+    let part = |part: &str| !part.is_empty() && !part.starts_with(['.', '-']) && part.chars().all(plain);
+    if text.split('/').all(part) { Ok(text.to_owned()) } else { Err("not a branch, tag or commit".to_owned()) }
 }
 
 fn finite(text: &str) -> Result<f64, String> {

@@ -1,9 +1,12 @@
 //! LiveWebcamAI's runner: paints the frame of a job directory with a candle model and leaves again.
 //!
 //! [`job`] holds the rules of the job directory and knows no model; [`model`] holds the models and knows no job directory.
-//! The binary wires the two together. Nothing here listens on a port or talks to a scheduler.
+//! [`fetch`] gets
+//! them from the hub, and nothing else talks to a network. The binary wires these together. Nothing here listens on a port or
+//! talks to a scheduler.
 
 pub mod cli;
+pub mod fetch;
 pub mod frame;
 pub mod job;
 pub mod log;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use livewebcam_jobs::{Root, local};
 use livewebcam_runner::cli::{Cli, Command, Img2img};
+use livewebcam_runner::fetch::fetch;
 use livewebcam_runner::frame::read_photo;
 use livewebcam_runner::job::{Ending, Seat, replay, run};
 use livewebcam_runner::log::Log;
@@ -41,6 +42,7 @@ fn execute(command: Command, started: Instant, log: Log) -> Result<ExitCode> {
         }
         Command::Replay { job, output } => replay(&job, &output, log)?,
         Command::Img2img(options) => img2img(&options, log)?,
+        Command::Fetch(options) => fetch(&options.request(), log)?,
         Command::Models { json, root } => {
             let catalogue = catalogue(root.as_deref())?;
             let listing = if json { local::to_json(&catalogue.models()) } else { table(&catalogue).into_bytes() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use livewebcam_jobs::ModelInfo;
+use livewebcam_jobs::{HubName, ModelInfo};
 
 use crate::dispatch::chain;
 use crate::settings::{Settings, seconds};
@@ -190,16 +190,8 @@ fn join<'a>(models: impl Iterator<Item = &'a ModelInfo>) -> String {
 
 /// Only for a name as the hub has them: it will be pasted into a shell.
 fn fetch_hint(name: &str) -> String {
-    let part = |part: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !part.is_empty() && part.chars().all(plain) && !part.starts_with(['-', '.'])
-    };
-    match name.split_once('/') {
-        Some((org, model)) if part(org) && part(model) => {
-            format!("; the operator installs it in the root's folder models/{org}/{model}")
-        }
-        _ => String::new(),
-    }
+    let hint = |name: HubName| format!("; the operator gets it with `livewebcam-runner fetch {name} --root ROOT`");
+    name.parse().map_or_else(|_| String::new(), hint)
 }
 
 #[cfg(test)]
@@ -216,6 +208,7 @@ mod tests {
             size: FrameSize { width: 512, height: 512, multiple_of: 8, keep_aspect: false },
             controls: Controls::default(),
             bytes: 0,
+            commit: None,
             broken: None,
         }
     }
@@ -238,8 +231,8 @@ mod tests {
         let message = |wanted: &str| find(&models, &BTreeMap::new(), wanted).expect_err("unknown").to_string();
         assert_eq!(
             message("stabilityai/sd-turbo"),
-            "unknown model `stabilityai/sd-turbo`; installed: starter; the operator installs it in the root's folder \
-             models/stabilityai/sd-turbo"
+            "unknown model `stabilityai/sd-turbo`; installed: starter; the operator gets it with `livewebcam-runner fetch \
+             stabilityai/sd-turbo --root ROOT`"
         );
         for hostile in ["../../etc/passwd", "a/$(reboot)", "a/b c", "-rf/x", "\u{1b}[31mred"] {
             let message = message(hostile);

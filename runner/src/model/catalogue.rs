@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use livewebcam_jobs::{Controls, FrameSize, ModelInfo};
 
 use super::{FolderError, LoadError, Model, Network, Starter, starter};
+use crate::fetch::Fetched;
 use crate::sd::{self, LoadOptions, Pipeline};
 
 /// The models that this runner can be asked for.
@@ -167,15 +168,19 @@ fn folders(parent: &Path) -> io::Result<Vec<Folder>> {
 /// What a model says of itself. A folder that is none of a supported pipeline is listed too, and why it cannot paint.
 fn describe(name: &str, folder: Option<&Path>) -> ModelInfo {
     let Some(folder) = folder else { return starter::info() };
-    sd::describe(name, folder).unwrap_or_else(|problem| ModelInfo {
+    let mut info = sd::describe(name, folder).unwrap_or_else(|problem| ModelInfo {
         name: name.to_owned(),
         title: name.rsplit('/').next().unwrap_or(name).to_owned(),
         family: "unknown".to_owned(),
         size: FrameSize { width: 512, height: 512, multiple_of: 8, keep_aspect: false },
         controls: Controls::default(),
         bytes: bytes(folder).unwrap_or(0),
+        commit: None,
         broken: Some(problem.to_string()),
-    })
+    });
+    // A record that cannot be read says nothing of the model itself.
+    info.commit = Fetched::read(folder).ok().flatten().map(|record| record.commit);
+    info
 }
 
 fn bytes(folder: &Path) -> io::Result<u64> {

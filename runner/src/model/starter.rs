@@ -66,6 +66,7 @@ pub(super) fn info() -> ModelInfo {
             ..Controls::default()
         },
         bytes: WEIGHTS.len() as u64,
+        commit: None,
         broken: None,
     }
 }

@@ -77,6 +77,7 @@ pub fn describe(name: &str, folder: &Path) -> Result<ModelInfo, LoadError> {
         },
         controls: controls(index.family, training, trained_lcm, index.scheduler),
         bytes,
+        commit: None,
         broken,
     })
 }
