@@ -8,6 +8,7 @@
 pub mod batch_script;
 mod id;
 mod layout;
+mod loading;
 pub mod local;
 mod model;
 mod outcome;
@@ -16,6 +17,7 @@ mod style;
 
 pub use id::{InvalidJobId, JobId};
 pub use layout::{JobDir, JobFile, Marker, Root, model_key};
+pub use loading::{DeviceChoice, LoadChoices, LoadOptions, Precision, Unloadable};
 pub use model::{Bounds, Controls, FrameSize, ModelInfo, Style};
 pub use outcome::{
     Author, Claim, Clamped, Failure, Frontend, Outcome, Output, Phase, Progress, Stage, State, Status, Submission,

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use livewebcam_jobs::{Blend, Parameters};
-
-use crate::sd::{DeviceChoice, LoadOptions, Precision};
+use livewebcam_jobs::{Blend, DeviceChoice, LoadOptions, Parameters, Precision};
 
 /// Paints the frame of a job directory with a candle model.
 #[derive(Debug, Parser)]
