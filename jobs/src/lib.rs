@@ -9,6 +9,7 @@ pub mod batch_script;
 mod hub_name;
 mod id;
 mod layout;
+mod loading;
 pub mod local;
 mod model;
 mod outcome;
@@ -18,6 +19,7 @@ mod style;
 pub use hub_name::{HubName, InvalidHubName};
 pub use id::{InvalidJobId, JobId};
 pub use layout::{JobDir, JobFile, Marker, Root, model_key};
+pub use loading::{DeviceChoice, LoadChoices, LoadOptions, Precision, Unloadable};
 pub use model::{Bounds, Controls, FrameSize, ModelInfo, Style};
 pub use outcome::{
     Author, Claim, Clamped, Failure, Frontend, Outcome, Output, Phase, Progress, Stage, State, Status, Submission,

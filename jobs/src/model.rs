@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Blend, Clamped, InvalidBlend, Parameters};
+use crate::{Blend, Clamped, InvalidBlend, LoadChoices, Parameters};
 
 /// One installed model, as `livewebcam-runner models --json` lists it. The page draws its form from this.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct ModelInfo {
     pub size: FrameSize,
     /// The parameters that it takes.
     pub controls: Controls,
+    /// How it can be loaded; `None` for a model that leaves no choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<LoadChoices>,
     /// The size of its weights in bytes.
     pub bytes: u64,
     /// The commit on the hub that it is of, where that is known.

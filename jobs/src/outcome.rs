@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, Parameters};
+use crate::{JobId, LoadOptions, Parameters};
 
 /// `submission.json`: the scheduler's side of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +116,12 @@ pub struct Outcome {
     /// The parameters as they were used, with the defaults filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Parameters>,
+    /// How the model was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<LoadOptions>,
+    /// Numbers of the request that were changed because nothing could be painted with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clamped: Vec<Clamped>,
     /// How long each part took, on the runner's clock.
     #[serde(default)]
     pub timings: Timings,
@@ -202,6 +208,21 @@ pub struct Clamped {
     pub to: String,
 }
 
+impl Clamped {
+    /// Adds later changes to earlier ones: one entry for each field, from what was asked first to what is used last.
+    #[must_use]
+    pub fn joined(mut earlier: Vec<Self>, later: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        for change in later {
+            match earlier.iter_mut().find(|known| known.field == change.field) {
+                Some(known) => known.to = change.to,
+                None => earlier.push(change),
+            }
+        }
+        earlier.retain(|change| change.from != change.to);
+        earlier
+    }
+}
+
 impl fmt::Display for Clamped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}->{}", self.field, self.from, self.to)
@@ -254,5 +275,24 @@ impl fmt::Display for State {
             Self::Concluded(Status::Failed) => "failed",
             Self::Concluded(Status::Cancelled) => "cancelled",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_one_field_become_one() {
+        let change = |field: &str, from: &str, to: &str| Clamped {
+            field: field.to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        let painted = vec![change("steps", "4", "10"), change("strength", "0", "0.01")];
+        let joined = Clamped::joined(vec![change("steps", "9", "4")], painted.clone());
+        assert_eq!(joined, [change("steps", "9", "10"), change("strength", "0", "0.01")]);
+        let back_again = Clamped::joined(vec![change("steps", "10", "4")], painted);
+        assert_eq!(back_again, [change("strength", "0", "0.01")]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Blend, Clamped, JobId};
+use crate::{Blend, Clamped, JobId, LoadOptions};
 
 /// The version of `request.json` that this crate writes; a runner refuses a newer one.
 pub const REQUEST_VERSION: u32 = 1;
@@ -23,6 +23,9 @@ pub struct Request {
     /// The model's parameters, already inside its bounds.
     #[serde(flatten)]
     pub parameters: Parameters,
+    /// How the operator has the model loaded.
+    #[serde(default, skip_serializing_if = "LoadOptions::is_default")]
+    pub loading: LoadOptions,
     /// Numbers that were out of bounds in the visitor's request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clamped: Vec<Clamped>,
@@ -81,6 +84,7 @@ mod tests {
                 seed: Some(u64::MAX),
                 ..Parameters::default()
             },
+            loading: LoadOptions { taesd: true, ..LoadOptions::default() },
             clamped: vec![Clamped { field: "steps".to_owned(), from: "9999".to_owned(), to: "150".to_owned() }],
             visitor: Some("ab".repeat(32)),
             retry_of: None,

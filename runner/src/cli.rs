@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use livewebcam_jobs::{Blend, HubName, Parameters};
+use livewebcam_jobs::{Blend, DeviceChoice, HubName, LoadOptions, Parameters, Precision};
 
 use crate::fetch;
-use crate::sd::{DeviceChoice, LoadOptions, Precision};
 
 /// Paints the frame of a job directory with a candle model.
 #[derive(Debug, Parser)]

@@ -61,18 +61,14 @@ fn img2img(options: &Img2img, log: Log) -> Result<()> {
     let mut plan = Plan::new(&installed.info, &options.parameters())?;
     plan.trace = options.trace.is_some();
     ensure!(!plan.trace || plan.parameters.steps.is_some(), "model `{name}` has no latents; leave --trace away");
-    for warning in &plan.warnings {
-        log.line(format_args!("{warning}"));
-    }
     let frame = read_photo(&options.input).with_context(|| format!("cannot read {}", options.input.display()))?;
     let started = Instant::now();
     let model = installed.load(options.loading())?;
     let load_ms = milliseconds(started);
     let painting = model.paint(&frame, &plan, &mut Unwatched)?;
-    for warning in &painting.warnings {
-        log.line(format_args!("{warning}"));
-    }
-    let png = encode_png(&painting.picture, name, &painting.parameters).context("cannot encode the painting")?;
+    plan.tell(&painting, log);
+    let png = encode_png(&painting.picture, name, &painting.parameters, &options.loading());
+    let png = png.context("cannot encode the painting")?;
     save(&options.output, &png).with_context(|| format!("cannot write {}", options.output.display()))?;
     if let (Some(path), Some(trace)) = (&options.trace, &painting.trace) {
         trace.save(path).with_context(|| format!("cannot write {}", path.display()))?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use image::RgbImage;
-use livewebcam_jobs::{Parameters, local};
+use livewebcam_jobs::{LoadOptions, Parameters, local};
 use png::{BitDepth, ColorType, Compression, EncodingError};
 
 /// Encodes a painting. The same painting and parameters give the same bytes.
@@ -14,20 +14,25 @@ use png::{BitDepth, ColorType, Compression, EncodingError};
 ///
 /// # Errors
 /// An empty picture.
-pub fn encode_png(picture: &RgbImage, model: &str, parameters: &Parameters) -> Result<Vec<u8>, EncodingError> {
+pub fn encode_png(
+    picture: &RgbImage,
+    model: &str,
+    parameters: &Parameters,
+    loading: &LoadOptions,
+) -> Result<Vec<u8>, EncodingError> {
     let mut content = Vec::with_capacity(picture.as_raw().len() + 4096);
     let mut encoder = png::Encoder::new(&mut content, picture.width(), picture.height());
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_compression(Compression::Fast);
-    encoder.add_itxt_chunk("parameters".to_owned(), describe(picture, model, parameters))?;
+    encoder.add_itxt_chunk("parameters".to_owned(), describe(picture, model, parameters, loading))?;
     let mut writer = encoder.write_header()?;
     writer.write_image_data(picture.as_raw())?;
     writer.finish()?;
     Ok(content)
 }
 
-fn describe(picture: &RgbImage, model: &str, parameters: &Parameters) -> String {
+fn describe(picture: &RgbImage, model: &str, parameters: &Parameters, loading: &LoadOptions) -> String {
     let plain = |text: &str| text.replace(|c: char| c.is_control(), " ");
     let mut text = plain(&parameters.prompt);
     if !parameters.negative_prompt.is_empty() {
@@ -42,6 +47,9 @@ fn describe(picture: &RgbImage, model: &str, parameters: &Parameters) -> String 
     field("Size", Some(format!("{}x{}", picture.width(), picture.height())));
     field("Model", Some(model.to_owned()));
     field("Denoising strength", parameters.strength.map(|strength| strength.to_string()));
+    for autoencoder in ["VAE Encoder", "VAE Decoder"] {
+        field(autoencoder, loading.taesd.then(|| "TAESD".to_owned()));
+    }
     // A blend has commas in it, and a comma separates fields; quotes are how the tools escape one.
     field("Style", parameters.style.as_ref().map(|style| format!("\"{style}\"")));
     text.push('\n');

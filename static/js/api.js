@@ -23,6 +23,7 @@ import { words } from './words.js';
  * @property {Blob} blob the PNG
  * @property {string} job
  * @property {string} clamped what the server changed to fit the model's bounds; '' if nothing
+ * @property {string} warnings what else the visitor should know, in sentences; '' if nothing
  * @property {Record<string, number>} timings milliseconds by the names of `Server-Timing`
  * @property {number} total milliseconds from the request to its last byte
  */
@@ -74,6 +75,7 @@ export async function generate(fields, signal) {
       blob,
       job: response.headers.get('X-Job-Id') ?? '',
       clamped: response.headers.get('X-Clamped') ?? '',
+      warnings: response.headers.get('X-Warnings') ?? '',
       timings: parseServerTiming(response.headers.get('Server-Timing') ?? ''),
       total: performance.now() - start,
     };

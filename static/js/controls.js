@@ -22,7 +22,12 @@ export class ControlPanel extends EventTarget {
     this.#form = form;
     this.#model = /** @type {HTMLSelectElement} */ (form.elements.namedItem('model'));
     this.#palette = /** @type {HTMLElement} */ (form.querySelector('#palette'));
-    form.addEventListener('input', (event) => this.#changed(/** @type {HTMLInputElement} */ (event.target)));
+    // Sliders and texts tell every change at once; a select tells it once in a way that every browser has.
+    for (const kind of ['input', 'change']) {
+      form.addEventListener(kind, ({ target }) => {
+        if (target instanceof HTMLSelectElement === (kind === 'change')) this.#changed(/** @type {HTMLInputElement} */ (target));
+      });
+    }
     this.#label();
   }
 

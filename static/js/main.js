@@ -137,10 +137,14 @@ const toggle = () => (store.state.phase === 'live' ? stop() : start());
 
 loop.addEventListener('painted', (event) => {
   const { painting, recovered } = /** @type {CustomEvent} */ (event).detail;
-  const news = painting.clamped && painting.clamped !== store.state.painting?.clamped;
+  const before = store.state.painting;
+  const news = [
+    painting.clamped && painting.clamped !== before?.clamped ? words.clamped(painting.clamped) : '',
+    painting.warnings && painting.warnings !== before?.warnings ? words.warned(painting.warnings) : '',
+  ].filter(Boolean);
   store.set({ painting });
   if (recovered) store.set({ status: '', alert: '' });
-  if (news) sayForAWhile(words.clamped(painting.clamped));
+  if (news.length > 0) sayForAWhile(news.join(' '));
 });
 loop.addEventListener('retrying', (event) => {
   const { error, seconds } = /** @type {CustomEvent} */ (event).detail;

@@ -3,7 +3,10 @@
 
 mod cancelling;
 mod commands;
+mod diffusion;
 mod journey;
+#[path = "../models.rs"]
+mod models;
 mod refusals;
 mod support;
 mod unlucky;

@@ -154,6 +154,8 @@ pub(crate) struct Answer {
     pub(crate) job: Option<JobId>,
     /// The header `Server-Timing`.
     pub(crate) timing: String,
+    /// The header `X-Clamped`.
+    pub(crate) clamped: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -198,13 +200,21 @@ impl Server {
     }
 
     pub(crate) async fn generate(&self) -> Answer {
-        let form = Form::new().part("input", Part::bytes(PHOTO).file_name("chelsea.png")).text("style", "starry night");
+        self.generate_with(&[("style", "starry night")]).await
+    }
+
+    pub(crate) async fn generate_with(&self, fields: &[(&'static str, &str)]) -> Answer {
+        let photo = Form::new().part("input", Part::bytes(PHOTO).file_name("chelsea.png"));
+        let form = fields.iter().fold(photo, |form, (name, value)| form.text(*name, (*value).to_owned()));
         let sent = self.client.post(format!("{}/generate", self.url)).multipart(form).send();
         let response = sent.await.expect("an answer");
         let job = response.headers().get("x-job-id").map(|id| id.to_str().expect("text").parse().expect("a job id"));
-        let timing = response.headers().get("server-timing").map(|timing| timing.to_str().expect("text").to_owned());
-        let (status, timing) = (response.status().as_u16(), timing.unwrap_or_default());
-        Answer { status, job, timing, body: response.bytes().await.expect("a body").to_vec() }
+        let header = |name: &str| {
+            let value = response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+            value.unwrap_or_default()
+        };
+        let (status, timing, clamped) = (response.status().as_u16(), header("server-timing"), header("x-clamped"));
+        Answer { status, job, timing, clamped, body: response.bytes().await.expect("a body").to_vec() }
     }
 
     /// What the operator sees of the cluster's cost.

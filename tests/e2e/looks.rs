@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::browser::{Browser, Camera};
 use crate::site::Site;
+use crate::switching::choose;
 
 #[derive(Deserialize)]
 struct Contrast {
@@ -69,6 +70,22 @@ async fn every_page_fits_a_phone_and_can_be_read() {
     browser.go(&format!("{}/nowhere", site.page)).await;
     fits(&browser, "the page of an error").await;
     is_legible(&browser, "the page of an error").await;
+    browser.close().await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_of_a_model_with_a_prompt_fits_a_phone_and_can_be_read() {
+    let site = Site::with_models(&["sd15"]).await;
+    let browser = Browser::open(Camera::Missing).await;
+    browser.go(&site.page).await;
+    browser.until("document.querySelector('#model').options.length === 2").await;
+    choose(&browser, "tiny/sd15").await;
+    assert!(browser.is_shown("#negative_prompt").await && browser.is_shown("#scheduler").await);
+    is_legible(&browser, "the form").await;
+    phone(&browser).await;
+    fits(&browser, "the form").await;
+    is_legible(&browser, "the form on a phone").await;
     browser.close().await;
     site.close().await;
 }

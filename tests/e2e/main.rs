@@ -9,6 +9,9 @@ mod driver;
 mod form;
 mod jobs;
 mod looks;
+#[path = "../models.rs"]
+mod models;
 mod painting;
 mod picture;
 mod site;
+mod switching;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::driver::driver;
+use crate::models::install;
 
 /// A server that runs until [`Site::close`].
 pub(crate) struct Site {
@@ -32,6 +33,15 @@ impl Site {
     /// On the embedded default: transport `local`, scheduler `process`, model `starter`.
     pub(crate) async fn open() -> Self {
         Self::reopen(Place { root: driver().new_folder("root-"), port: 0 }).await
+    }
+
+    /// The same with these models of `runner/tests/parity` installed.
+    pub(crate) async fn with_models(models: &[&str]) -> Self {
+        let root = driver().new_folder("root-");
+        for model in models {
+            install(&Root::new(&root), model);
+        }
+        Self::reopen(Place { root, port: 0 }).await
     }
 
     pub(crate) async fn reopen(place: Place) -> Self {
@@ -59,7 +69,7 @@ impl Site {
         Place { root: self.root, port: self.port }
     }
 
-    fn root(&self) -> Root {
+    pub(crate) fn root(&self) -> Root {
         Root::new(&self.root)
     }
 

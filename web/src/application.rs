@@ -75,6 +75,9 @@ impl Application {
         if let Err(error) = catalog.default_model() {
             tracing::warn!(%error, "the default model cannot paint; see models.default in the settings");
         }
+        for problem in catalog.unmet() {
+            tracing::warn!("{problem}");
+        }
 
         let static_files = assets.static_files.clone();
         let uploads = Arc::new(Semaphore::new(UPLOADS));

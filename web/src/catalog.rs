@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use livewebcam_jobs::{HubName, ModelInfo};
 
 use crate::dispatch::chain;
-use crate::settings::{Settings, seconds};
+use crate::settings::{Models, Settings, seconds};
 use crate::slurm::shell_quote;
 use crate::transport::{Transport, TransportError};
 
@@ -74,7 +74,7 @@ pub enum UnknownModel {
 pub struct Catalog {
     models: RwLock<(Instant, Vec<ModelInfo>)>,
     alias: BTreeMap<String, String>,
-    default: String,
+    settings: Models,
     deadline: Duration,
     asking: tokio::sync::Mutex<()>,
 }
@@ -86,12 +86,12 @@ impl Catalog {
     /// See [`CatalogError`].
     pub async fn load(settings: &Settings, transport: &Transport) -> Result<Self, CatalogError> {
         let deadline = seconds(settings.deadlines.submit);
-        let models = ask(transport, deadline).await?;
+        let models = marked(ask(transport, deadline).await?, &settings.models);
         let alias = settings.models.alias.iter().map(|(name, model)| (name.to_lowercase(), model.clone())).collect();
         Ok(Self {
             models: RwLock::new((Instant::now(), models)),
             alias,
-            default: settings.models.default.clone(),
+            settings: settings.models.clone(),
             deadline,
             asking: tokio::sync::Mutex::default(),
         })
@@ -109,7 +109,7 @@ impl Catalog {
     /// No model can paint.
     pub fn default_model(&self) -> Result<ModelInfo, UnknownModel> {
         let models = self.models();
-        find(&models, &self.alias, &self.default)
+        find(&models, &self.alias, &self.settings.default)
     }
 
     /// The model with this full name, alias, or last part of a name. A name that is not known makes the runner be asked again,
@@ -125,6 +125,27 @@ impl Catalog {
         find(&self.models(), &self.alias, name)
     }
 
+    /// What the settings say of single models and the installed ones cannot meet, in sentences for the operator.
+    #[must_use]
+    pub fn unmet(&self) -> Vec<String> {
+        let models = self.models();
+        let unmet = self.settings.own.iter().filter_map(|(name, own)| {
+            match models.iter().find(|model| model.name.eq_ignore_ascii_case(name)) {
+                None => {
+                    let installed = join(models.iter());
+                    Some(format!(
+                        "the settings' table [models.\"{name}\"] is of no installed model; installed: {installed}"
+                    ))
+                }
+                Some(model) => {
+                    let problem = own.loading().check(model.loading.as_ref()).err()?;
+                    Some(format!("[models.\"{name}\"] in the settings cannot be met: {problem}"))
+                }
+            }
+        });
+        unmet.collect()
+    }
+
     /// Asks again unless that was done a moment ago; whether there is a newer list.
     async fn refresh(&self, transport: &Transport) -> bool {
         let _one_at_a_time = self.asking.lock().await;
@@ -136,7 +157,7 @@ impl Catalog {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         models.0 = Instant::now();
         match asked {
-            Ok(new) => models.1 = new,
+            Ok(new) => models.1 = marked(new, &self.settings),
             Err(error) => tracing::warn!(error = chain(&error), "keeping the last list of models"),
         }
         true
@@ -154,6 +175,16 @@ async fn ask(transport: &Transport, deadline: Duration) -> Result<Vec<ModelInfo>
         126 | 127 => Err(CatalogError::Missing { path }),
         code => Err(CatalogError::Failed { code, stderr: output.stderr.trim().to_owned() }),
     }
+}
+
+/// A model that cannot be loaded as the settings have it is as good as broken.
+fn marked(mut models: Vec<ModelInfo>, settings: &Models) -> Vec<ModelInfo> {
+    for model in models.iter_mut().filter(|model| model.broken.is_none()) {
+        if let Err(problem) = settings.of(&model.name).loading().check(model.loading.as_ref()) {
+            model.broken = Some(format!("its settings cannot be met: {problem}"));
+        }
+    }
+    models
 }
 
 fn find(models: &[ModelInfo], alias: &BTreeMap<String, String>, name: &str) -> Result<ModelInfo, UnknownModel> {
@@ -207,6 +238,7 @@ mod tests {
             family: "test".to_owned(),
             size: FrameSize { width: 512, height: 512, multiple_of: 8, keep_aspect: false },
             controls: Controls::default(),
+            loading: None,
             bytes: 0,
             commit: None,
             broken: None,

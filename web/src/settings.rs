@@ -2,13 +2,16 @@
 //!
 //! Every key has a default, so the empty file is the embedded default: `local` + `process` + `starter`.
 
-use std::collections::BTreeMap;
+mod models;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use livewebcam_jobs::batch_script::Resources;
 use serde::{Deserialize, Serialize};
+
+pub use self::models::{Model, Models};
 
 /// Everything that an installation can choose. `livewebcam.example.toml` explains every key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -229,37 +232,6 @@ impl Default for Keep {
     }
 }
 
-/// `[models]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Models {
-    /// The model that paints where a request names none.
-    pub default: String,
-    /// Other names for installed models; case does not matter. The embedded default maps the names in the Python version's
-    /// selector to `starter`.
-    pub alias: BTreeMap<String, String>,
-}
-
-impl Default for Models {
-    fn default() -> Self {
-        Self { default: "starter".to_owned(), alias: BTreeMap::new() }
-    }
-}
-
-/// Models that the Python LiveWebcamAI's page and its documentation name.
-const PYTHON_MODELS: [&str; 10] = [
-    "CompVis/stable-diffusion-v1-4",
-    "dreamlike-art/dreamlike-photoreal-2.0",
-    "gsdf/Counterfeit-V2.5",
-    "lykon/dreamshaper-8",
-    "prompthero/openjourney",
-    "runwayml/stable-diffusion-v1-5",
-    "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "stabilityai/stable-diffusion-2-1",
-    "stabilityai/stable-diffusion-2-1-base",
-    "stabilityai/stable-diffusion-2-inpainting",
-];
-
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -359,9 +331,11 @@ impl Settings {
         }
         let Deadlines { validate, connect, stage, submit, job, retrieve } = self.deadlines;
         let Watch { squeue_seconds, heartbeat_seconds, look_ms } = self.watch;
-        for seconds in [validate, connect, stage, submit, job, retrieve, squeue_seconds, heartbeat_seconds] {
+        let everywhere = [validate, connect, stage, submit, job, retrieve, squeue_seconds, heartbeat_seconds];
+        let own = self.models.own.values().filter_map(|model| model.deadline);
+        for seconds in everywhere.into_iter().chain(own) {
             if !(seconds > 0.0 && seconds <= 86_400.0) {
-                let message = "every value in [deadlines] and [watch] must be positive and at most 86400 seconds";
+                let message = "every value in [deadlines] and [watch], and a model's deadline, must be positive and at most 86400 seconds";
                 return Err(SettingsError::Value(message.to_owned()));
             }
         }
@@ -371,9 +345,7 @@ impl Settings {
         let resources = self.slurm.resources.options();
         resources.map_err(|error| SettingsError::Value(format!("slurm.{error}")))?;
         if self.is_embedded() {
-            for name in PYTHON_MODELS {
-                self.models.alias.entry(name.to_owned()).or_insert_with(|| "starter".to_owned());
-            }
+            self.models.add_python_names();
         }
         Ok(self)
     }
@@ -393,6 +365,8 @@ pub fn seconds(value: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use livewebcam_jobs::{DeviceChoice, LoadOptions, Precision};
+
     use super::*;
 
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
@@ -450,9 +424,21 @@ mod tests {
     }
 
     #[test]
+    fn a_model_has_settings_of_its_own() {
+        let file = "[models]\ndefault = \"a/b\"\n[models.alias]\nb = \"a/b\"\n\
+                    [models.\"a/b\"]\ntaesd = true\ndevice = \"cuda\"\ndtype = \"bf16\"\ndeadline = 900\n\
+                    [models.\"a/c\"]\n";
+        let settings = load(file, &[("LIVEWEBCAM__MODELS__DEFAULT", "a/c")]).expect("settings");
+        assert_eq!((settings.models.default.as_str(), settings.models.alias["b"].as_str()), ("a/c", "a/b"));
+        let loading = LoadOptions { device: DeviceChoice::Cuda, precision: Precision::Bf16, taesd: true };
+        assert_eq!((settings.models.of("A/B").loading(), settings.models.of("a/b").deadline), (loading, Some(900.0)));
+        assert_eq!((settings.models.of("a/c"), settings.models.of("b")), (Model::default(), Model::default()));
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
         type Variables = &'static [(&'static str, &'static str)];
-        let cases: [(&str, Variables, &str); 9] = [
+        let cases: [(&str, Variables, &str); 13] = [
             ("[cluster]\nroute = \"x\"\n", &[], "unknown field `route`"),
             ("[slurm]\npartiton = \"x\"\n", &[], "partiton"),
             ("[server]\nport = \"high\"\n", &[], "invalid type"),
@@ -460,6 +446,10 @@ mod tests {
             ("[cluster]\ntransport = \"ssh\"\n", &[], "ssh.host is empty"),
             ("[deadlines]\njob = -1\n", &[], "must be positive"),
             ("[slurm]\npartition = \"a b\"\n", &[], "slurm.partition"),
+            ("[models.\"a/b\"]\ndeadline = 0\n", &[], "a model's deadline, must be positive"),
+            ("[models.\"a/b\"]\ntaesdd = true\n", &[], "unknown field `taesdd`"),
+            ("[models.\"a/b\"]\ndevice = \"tpu\"\n", &[], "unknown variant `tpu`"),
+            ("[models]\ndefualt = \"starter\"\n", &[], "defualt"),
             ("", &[("LIVEWEBCAM__CLUSTER__ROUTE", "x")], "unknown setting cluster.route"),
             ("", &[("LIVEWEBCAM__SERVER__PORT", "high")], "LIVEWEBCAM__SERVER__PORT is not a TOML value"),
         ];

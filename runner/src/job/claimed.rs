@@ -5,8 +5,8 @@ use std::io;
 use std::time::Instant;
 
 use livewebcam_jobs::{
-    Author, Claim, Failure, JobDir, JobFile, JobId, Outcome, Output, Parameters, Progress, Stage, State, Status,
-    Timings, local,
+    Author, Claim, Clamped, Failure, JobDir, JobFile, JobId, LoadOptions, Outcome, Output, Parameters, Progress, Stage,
+    State, Status, Timings, local,
 };
 
 use super::error::JobError;
@@ -31,6 +31,8 @@ pub(super) struct Claimed {
     /// The model's name, once the request is read.
     pub(super) model: Option<String>,
     pub(super) parameters: Option<Parameters>,
+    pub(super) loading: Option<LoadOptions>,
+    pub(super) clamped: Vec<Clamped>,
     pub(super) timings: Timings,
     pub(super) warnings: Vec<String>,
 }
@@ -62,6 +64,8 @@ impl Claimed {
             stage: Stage::Read,
             model: None,
             parameters: None,
+            loading: None,
+            clamped: Vec::new(),
             timings: Timings::default(),
             warnings: Vec::new(),
         }))
@@ -117,7 +121,7 @@ impl Claimed {
         let _ = fs::remove_file(self.dir.file(JobFile::Output));
         let outcome = if outcome.status == Status::Done { self.outcome(Err(JobError::write(error))) } else { outcome };
         let failure = outcome.failure.map(|failure| Failure { detail: String::new(), ..failure });
-        let short = Outcome { failure, parameters: None, warnings: Vec::new(), ..outcome };
+        let short = Outcome { failure, parameters: None, clamped: Vec::new(), warnings: Vec::new(), ..outcome };
         let published = local::publish_exclusively(&path, &local::to_json(&short))?;
         Ok(published.then_some(short.status))
     }
@@ -149,6 +153,8 @@ impl Claimed {
             output,
             failure,
             parameters: self.parameters.clone(),
+            loading: self.loading,
+            clamped: self.clamped.clone(),
             timings: self.timings,
             warnings: self.warnings.clone(),
         }

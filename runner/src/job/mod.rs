@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
 use livewebcam_jobs::{
-    Author, Claim, InvalidJobId, JobDir, JobFile, JobId, Outcome, Output, Phase, Progress, Root, Stage, State, Timings,
-    local,
+    Author, Claim, Clamped, InvalidJobId, JobDir, JobFile, JobId, Outcome, Output, Phase, Progress, Root, Stage, State,
+    Timings, local,
 };
 use sha2::{Digest, Sha256};
 
@@ -30,7 +30,6 @@ pub use seat::Seat;
 use crate::log::Log;
 use crate::model::{Catalogue, Interrupted, PaintError, Plan, Spent, Watch, milliseconds};
 use crate::picture::encode_png;
-use crate::sd::LoadOptions;
 
 /// How a call of [`run`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,9 +148,11 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
     seat.job(|job| {
         job.model = Some(installed.info.name.clone());
         job.parameters = Some(plan.parameters.clone());
+        job.loading = Some(request.loading);
+        job.clamped = plan.clamped.clone();
         job.warnings = plan.warnings.clone();
     });
-    let model = installed.load(LoadOptions::default())?;
+    let model = installed.load(request.loading)?;
     let load_ms = milliseconds(started);
     seat.job(|job| job.timings.load_ms = load_ms);
 
@@ -160,11 +161,13 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
         let Spent { encode_ms, paint_ms, decode_ms } = painting.spent;
         job.timings = Timings { encode_ms, paint_ms, decode_ms, ..job.timings };
         job.parameters = Some(painting.parameters.clone());
+        job.clamped = Clamped::joined(std::mem::take(&mut job.clamped), painting.clamped);
         job.warnings.extend(painting.warnings);
     });
     watch.progress(Progress { phase: Phase::Write, step: 1, steps: 1 }).map_err(PaintError::Interrupted)?;
     let started = Instant::now();
-    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters).map_err(JobError::Encode)?;
+    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters, &request.loading);
+    let png = png.map_err(JobError::Encode)?;
     let output = Output {
         bytes: png.len() as u64,
         sha256: Sha256::digest(&png).iter().map(|byte| format!("{byte:02x}")).collect(),

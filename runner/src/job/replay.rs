@@ -10,7 +10,6 @@ use super::{RunError, catalogue_of, has_entry, open, read};
 use crate::log::Log;
 use crate::model::{PaintError, Plan, Unwatched};
 use crate::picture::{encode_png, save};
-use crate::sd::LoadOptions;
 
 /// A job that could not be painted again.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +50,10 @@ pub fn replay(path: &Path, output: &Path, log: Log) -> Result<(), ReplayError> {
     let installed = catalogue.find(&request.model).map_err(JobError::Find)?;
     let plan =
         Plan::new(&installed.info, &request.parameters).map_err(|error| JobError::Paint(PaintError::Plan(error)))?;
-    let model = installed.load(LoadOptions::default()).map_err(JobError::Load)?;
+    let model = installed.load(request.loading).map_err(JobError::Load)?;
     let painting = model.paint(&frame, &plan, &mut Unwatched).map_err(JobError::Paint)?;
-    for warning in plan.warnings.iter().chain(&painting.warnings) {
-        log.line(format_args!("{warning}"));
-    }
-    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters).map_err(JobError::Encode)?;
+    plan.tell(&painting, log);
+    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters, &request.loading);
+    let png = png.map_err(JobError::Encode)?;
     save(output, &png).map_err(ReplayError::Write)
 }

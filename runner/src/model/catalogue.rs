@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use livewebcam_jobs::{Controls, FrameSize, ModelInfo};
+use livewebcam_jobs::{Controls, FrameSize, LoadOptions, ModelInfo};
 
 use super::{FolderError, LoadError, Model, Network, Starter, starter};
 use crate::fetch::Fetched;
-use crate::sd::{self, LoadOptions, Pipeline};
+use crate::sd::{self, Pipeline};
 
 /// The models that this runner can be asked for.
 #[derive(Clone, Debug)]
@@ -132,12 +132,14 @@ impl Installed {
         if let Some(reason) = &self.info.broken {
             return Err(LoadError::Broken { model, reason: reason.clone() });
         }
+        if let Err(problem) = options.check(self.info.loading.as_ref()) {
+            return Err(LoadError::Unloadable { model, problem });
+        }
         let network = match &self.folder {
             Some(folder) => {
                 let pipeline = Pipeline::load(folder, options).map_err(|problem| FolderError { model, problem })?;
                 Network::Diffusion(Box::new(pipeline))
             }
-            None if options != LoadOptions::default() => return Err(LoadError::Fixed { model }),
             None => {
                 let starter = Starter::load().map_err(|source| LoadError::Weights { model, source })?;
                 Network::Starter(Box::new(starter))
@@ -174,6 +176,7 @@ fn describe(name: &str, folder: Option<&Path>) -> ModelInfo {
         family: "unknown".to_owned(),
         size: FrameSize { width: 512, height: 512, multiple_of: 8, keep_aspect: false },
         controls: Controls::default(),
+        loading: None,
         bytes: bytes(folder).unwrap_or(0),
         commit: None,
         broken: Some(problem.to_string()),

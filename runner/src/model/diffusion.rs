@@ -31,10 +31,6 @@ pub(super) fn paint(
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     })?;
-    let mut warnings = painting.warnings;
-    for clamped in &painting.clamped {
-        warnings.push(format!("{} {} would paint nothing; {} is taken", clamped.field, clamped.from, clamped.to));
-    }
     Ok(Painting {
         picture: painting.image,
         spent: Spent {
@@ -43,7 +39,8 @@ pub(super) fn paint(
             decode_ms: three_places(painting.timings.decode_ms),
         },
         parameters: Parameters { steps: Some(painting.steps), strength: Some(painting.strength), ..asked.clone() },
-        warnings,
+        clamped: painting.clamped,
+        warnings: painting.warnings,
         trace: painting.trace,
     })
 }

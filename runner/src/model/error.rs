@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use livewebcam_jobs::InvalidBlend;
+use livewebcam_jobs::{InvalidBlend, Unloadable};
 
 use super::Interrupted;
 use crate::sd::{self, UnknownScheduler};
@@ -30,11 +30,13 @@ pub enum LoadError {
     /// Its folder does not hold what it should.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// It is built in and has no choice of devices, number formats and autoencoders.
-    #[error("model `{model}` always computes on the CPU in f32; leave --device, --dtype and --taesd away")]
-    Fixed {
+    /// It cannot be loaded as the operator asks.
+    #[error("model `{model}` cannot be loaded as asked: {problem}")]
+    Unloadable {
         /// Its full name.
         model: String,
+        /// What cannot be met.
+        problem: Unloadable,
     },
 }
 

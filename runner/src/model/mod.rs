@@ -9,7 +9,7 @@ mod starter;
 use std::time::Instant;
 
 use image::RgbImage;
-use livewebcam_jobs::{InvalidBlend, Parameters, Progress};
+use livewebcam_jobs::{Clamped, InvalidBlend, Parameters, Progress};
 
 pub use catalogue::{Catalogue, FindError, Installed};
 pub use error::{FolderError, LoadError, PaintError, PlanError};
@@ -35,6 +35,8 @@ pub struct Painting {
     pub spent: Spent,
     /// The parameters as they were used.
     pub parameters: Parameters,
+    /// Numbers of the plan that were changed because nothing would have been painted with them.
+    pub clamped: Vec<Clamped>,
     /// What came up while it was painted, in sentences for whoever asked.
     pub warnings: Vec<String>,
     /// The latents after each step, where the plan asks for them and the model has any.
@@ -100,7 +102,8 @@ impl Model {
                 let shares = style.and_then(|style| style.weights(&starter::styles())).map_err(PlanError::Style)?;
                 let picture = network.paint(frame, &shares, parameters.strength.unwrap_or(1.0), watch)?;
                 let spent = Spent { paint_ms: milliseconds(started), ..Spent::default() };
-                Ok(Painting { picture, spent, parameters: parameters.clone(), warnings: Vec::new(), trace: None })
+                let parameters = parameters.clone();
+                Ok(Painting { picture, spent, parameters, clamped: Vec::new(), warnings: Vec::new(), trace: None })
             }
             Network::Diffusion(pipeline) => diffusion::paint(pipeline, frame, plan, watch),
         }

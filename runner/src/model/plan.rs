@@ -1,8 +1,9 @@
 //! From what was asked to what is painted.
 
-use livewebcam_jobs::{Controls, ModelInfo, Parameters};
+use livewebcam_jobs::{Clamped, Controls, ModelInfo, Parameters};
 
-use super::PlanError;
+use super::{Painting, PlanError};
+use crate::log::Log;
 use crate::sd::Choice;
 
 /// What a model is to paint.
@@ -10,6 +11,8 @@ use crate::sd::Choice;
 pub struct Plan {
     /// Every parameter that the model has a use for, inside its bounds and with its defaults filled in, and no other.
     pub parameters: Parameters,
+    /// Numbers that were out of the model's bounds.
+    pub clamped: Vec<Clamped>,
     /// What was asked and is not done, in sentences for whoever asked.
     pub warnings: Vec<String>,
     /// The noise scheduler that was asked for by name; the model's own where there is none. A scheduler that is chosen is set
@@ -32,9 +35,6 @@ impl Plan {
         let mut asked = asked.clone();
         let clamped = controls.clamp(&mut asked);
         let mut warnings = Vec::new();
-        for clamped in clamped {
-            warnings.push(format!("{} {} is out of bounds; {} is taken", clamped.field, clamped.from, clamped.to));
-        }
         let style = controls.resolve_style(asked.style.as_ref(), &asked.prompt)?;
         if let (Some(style), None, false) = (&style, &asked.style, asked.prompt.is_empty()) {
             let without_default = Controls { default_style: None, ..controls.clone() };
@@ -65,7 +65,17 @@ impl Plan {
             scheduler: scheduler.clone().or(controls.schedulers.first().cloned()),
         };
         let scheduler = scheduler.map(|name| name.parse()).transpose()?;
-        Ok(Self { parameters, warnings: sieve.warnings, scheduler, trace: false })
+        Ok(Self { parameters, clamped, warnings: sieve.warnings, scheduler, trace: false })
+    }
+
+    /// Writes what was changed and what else is to be known of a painting of this plan.
+    pub fn tell(&self, painting: &Painting, log: Log) {
+        for Clamped { field, from, to } in Clamped::joined(self.clamped.clone(), painting.clamped.clone()) {
+            log.line(format_args!("{field} {from} cannot be painted with; {to} is taken"));
+        }
+        for warning in self.warnings.iter().chain(&painting.warnings) {
+            log.line(format_args!("{warning}"));
+        }
     }
 }
 
@@ -111,12 +121,12 @@ mod tests {
             strength: Some(2.0),
             ..Parameters::default()
         };
-        let Plan { parameters, warnings, .. } = plan(&asked);
+        let Plan { parameters, clamped, warnings, .. } = plan(&asked);
         assert_eq!((parameters.steps, parameters.seed, parameters.strength), (None, None, Some(1.0)));
+        assert_eq!(clamped.iter().map(ToString::to_string).collect::<Vec<_>>(), ["strength=2->1"]);
         assert_eq!(
             warnings,
             [
-                "strength 2 is out of bounds; 1 is taken",
                 "model `starter` has no use for a negative prompt; it is ignored",
                 "model `starter` has no use for a number of steps; it is ignored",
                 "model `starter` has no use for a seed; it is ignored",

@@ -65,6 +65,7 @@ pub(super) fn info() -> ModelInfo {
             default_style: Some(DEFAULT_STYLE.to_owned()),
             ..Controls::default()
         },
+        loading: None,
         bytes: WEIGHTS.len() as u64,
         commit: None,
         broken: None,

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use livewebcam_jobs::{Bounds, Controls, FrameSize, ModelInfo};
+use livewebcam_jobs::{Bounds, Controls, FrameSize, LoadChoices, ModelInfo};
 
+use super::device::built_for;
 use super::error::LoadError;
 use super::folder::Folder;
 use super::index::{Family, Index, scheduler_config};
@@ -76,6 +77,7 @@ pub fn describe(name: &str, folder: &Path) -> Result<ModelInfo, LoadError> {
             keep_aspect: false,
         },
         controls: controls(index.family, training, trained_lcm, index.scheduler),
+        loading: Some(LoadChoices { devices: built_for(), taesd: vae::find_tiny(&folder, index.family).is_some() }),
         bytes,
         commit: None,
         broken,

@@ -1,86 +1,32 @@
 //! Where networks compute, and in which number format. A choice that this binary or this machine does not have is an error.
 
-use std::str::FromStr;
-
 use candle_core::{DType, Device};
+use livewebcam_jobs::{DeviceChoice, Precision, Unloadable};
 
 use super::error::LoadError;
 use crate::nn::weights::Placement;
 
-/// A kind of device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// The first NVIDIA GPU; needs the feature `cuda`.
-    Cuda,
-    /// The first Apple GPU; needs the feature `metal`.
-    Metal,
+/// The devices that this binary was built for.
+pub(super) fn built_for() -> Vec<DeviceChoice> {
+    let gpus = [(cfg!(feature = "cuda"), DeviceChoice::Cuda), (cfg!(feature = "metal"), DeviceChoice::Metal)];
+    let gpus = gpus.into_iter().filter_map(|(built, device)| built.then_some(device));
+    std::iter::once(DeviceChoice::Cpu).chain(gpus).collect()
 }
 
-impl DeviceChoice {
-    /// Opens the device.
-    ///
-    /// # Errors
-    /// A device that this binary was not built for, or that is not there.
-    pub fn open(self) -> Result<Device, LoadError> {
-        let absent = |name: &str, error: candle_core::Error| {
-            LoadError::Device(format!("the device `{name}` cannot be used: {error}"))
-        };
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda if cfg!(feature = "cuda") => Device::new_cuda(0).map_err(|error| absent("cuda", error)),
-            Self::Metal if cfg!(feature = "metal") => Device::new_metal(0).map_err(|error| absent("metal", error)),
-            Self::Cuda => Err(not_built("cuda")),
-            Self::Metal => Err(not_built("metal")),
-        }
+/// Opens a device.
+///
+/// # Errors
+/// A device that this binary was not built for, or that is not there.
+pub(super) fn open(choice: DeviceChoice) -> Result<Device, LoadError> {
+    if !built_for().contains(&choice) {
+        return Err(Unloadable::Device(choice).into());
     }
-}
-
-fn not_built(name: &str) -> LoadError {
-    LoadError::Device(format!(
-        "this runner was built without `{name}`; build it with `cargo build --release -p livewebcam-runner --features \
-         {name}`, or choose the device `cpu`"
-    ))
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            "metal" => Ok(Self::Metal),
-            _ => Err(format!("unknown device `{text}`; there are cpu, cuda and metal")),
-        }
-    }
-}
-
-/// A number format of the weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// What diffusers uses by default.
-    #[default]
-    F32,
-    /// Half the memory.
-    Bf16,
-    /// Half the memory.
-    F16,
-}
-
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "bf16" => Ok(Self::Bf16),
-            "f16" => Ok(Self::F16),
-            _ => Err(format!("unknown precision `{text}`; there are f32, bf16 and f16")),
-        }
-    }
+    let opened = match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda => Device::new_cuda(0),
+        DeviceChoice::Metal => Device::new_metal(0),
+    };
+    opened.map_err(|source| LoadError::Device { device: choice, source })
 }
 
 /// On the CPU, half precision saves memory only: layers compute in f32, which its instructions are made for.

@@ -1,6 +1,10 @@
 //! What can go wrong with a model and with a painting.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
+
+use livewebcam_jobs::{DeviceChoice, Unloadable};
 
 use crate::nn::weights::WeightsError;
 
@@ -63,16 +67,31 @@ pub enum LoadError {
     /// A tensor is absent, damaged or of the wrong shape.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// It cannot be loaded as the operator asks.
+    #[error(transparent)]
+    Unloadable(#[from] Unloadable),
     /// The device that was asked for cannot be used.
-    #[error("{0}")]
-    Device(String),
+    #[error(
+        "the device `{device}` cannot be used on the machine that paints; ask Slurm for one (slurm.gres), or choose `cpu`"
+    )]
+    Device {
+        /// The device.
+        device: DeviceChoice,
+        /// What candle said.
+        #[source]
+        source: candle_core::Error,
+    },
 }
 
 /// Why there is no painting.
 #[derive(Debug, thiserror::Error)]
 pub enum PaintError {
     /// The frame has a size that the model cannot take.
-    #[error("the frame is {width}×{height}; width and height must be multiples of {multiple}, and not 0")]
+    #[error(
+        "the frame is {width}×{height}, but this model paints only sizes that are multiples of {multiple}; crop it to {}×{}",
+        nearest(*width, *multiple),
+        nearest(*height, *multiple)
+    )]
     Size {
         /// In pixels.
         width: u32,
@@ -89,9 +108,9 @@ pub enum PaintError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// The model's own noise scheduler is configured in a way that is not supported.
-    #[error("cannot set up the noise scheduler")]
-    Scheduler(#[source] LoadError),
+    /// The noise scheduler does not go with the model's configuration.
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerError),
     /// The caller wanted no more.
     #[error("cancelled")]
     Cancelled,
@@ -115,4 +134,32 @@ pub enum PaintError {
         #[source]
         source: candle_core::Error,
     },
+}
+
+/// The next multiple below, or the smallest.
+fn nearest(length: u32, multiple: u32) -> u32 {
+    (length / multiple).max(1) * multiple
+}
+
+/// A noise scheduler that cannot be set up from the model's configuration, in one sentence; the causes beneath it are those
+/// of the problem.
+#[derive(Debug)]
+pub struct SchedulerError {
+    /// The name by which a request chooses it.
+    pub scheduler: String,
+    /// What is wrong.
+    pub problem: LoadError,
+}
+
+impl fmt::Display for SchedulerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheduler, problem } = self;
+        write!(f, "this model cannot be painted with the noise scheduler `{scheduler}`; choose another one ({problem})")
+    }
+}
+
+impl Error for SchedulerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
 }

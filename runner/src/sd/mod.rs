@@ -23,12 +23,12 @@ mod unet;
 mod vae;
 
 pub use describe::describe;
-pub use device::{DeviceChoice, Precision};
-pub use error::{LoadError, PaintError};
+pub use error::{LoadError, PaintError, SchedulerError};
 pub use files::{Files, check_autoencoder};
 pub use folder::{Folder, WeightFiles};
+pub use livewebcam_jobs::{DeviceChoice, LoadOptions, Precision};
 pub use needed::needed_tensors;
-pub use pipeline::{Img2Img, LoadOptions, Painting, Pipeline, Trace};
+pub use pipeline::{Img2Img, Painting, Pipeline, Trace};
 pub use rng::Generator;
 pub use scheduler::{Choice, Kind, UnknownScheduler};
 pub use tokenizer::{Tokenizer, Tokens};

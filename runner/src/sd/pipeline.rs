@@ -8,35 +8,23 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
-use livewebcam_jobs::{Clamped, Phase, Progress, Timings};
+use livewebcam_jobs::{Clamped, LoadOptions, Phase, Progress, Timings};
 
 use super::conditioning::{Prompt, TextConfigs, TextEncoders, stack};
 use super::config::Config;
-use super::device::{DeviceChoice, Precision, placement};
-use super::error::{LoadError, PaintError};
+use super::device::{open, placement};
+use super::error::{LoadError, PaintError, SchedulerError};
 use super::folder::Folder;
 use super::index::{Family, Index, scheduler_config};
 use super::picture;
 use super::rng::Generator;
 use super::scheduler::{Choice, Course, Kind, NoiseScheduler, begin, lcm};
 use super::unet::{Conditioning, Unet, UnetConfig, guidance_embedding};
-use super::vae::Autoencoder;
+use super::vae::{self, Autoencoder};
 use crate::nn::weights::{Placement, Weights};
 
 /// The smallest strength: one step of a hundred.
 const LEAST_STRENGTH: f64 = 0.01;
-
-/// How a model is loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// Where it computes.
-    pub device: DeviceChoice,
-    /// The number format of its weights.
-    pub precision: Precision,
-    /// Whether a TAESD takes the place of the VAE: from the folder `taesd` (for SDXL `taesdxl`) inside the model's or
-    /// beside it.
-    pub taesd: bool,
-}
 
 /// What to paint.
 #[derive(Clone, Debug)]
@@ -125,13 +113,13 @@ impl Pipeline {
     pub fn load(folder: &Path, options: LoadOptions) -> Result<Self, LoadError> {
         let folder = Folder::new(folder);
         let index = Index::read(&folder)?;
-        let device = options.device.open()?;
+        let device = open(options.device)?;
         let placement = placement(&device, options.precision);
         check_scheduler(&folder, &index)?;
         let unet_file = folder.config("unet/config.json")?;
         let unet_config = UnetConfig::read(&unet_file)?;
         let text = TextConfigs::read(&folder, &index)?;
-        let (vae_folder, vae_component) = find_vae(&folder, index.family, options.taesd)?;
+        let (vae_folder, vae_component) = vae::find(&folder, index.family, options.taesd)?;
         let vae_config = vae_folder.config(&format!("{vae_component}/config.json"))?;
         check_fit(&unet_file, &unet_config, &index, &text, vae_config.or("latent_channels", 4)?)?;
 
@@ -221,10 +209,10 @@ impl Pipeline {
             let problem = "a latent consistency model paints only with `lcm`".to_owned();
             return Err(PaintError::Parameter { field: "scheduler", problem });
         }
-        let config = scheduler_config(&self.folder, self.index.family, chosen.is_some());
-        let config = config.map_err(PaintError::Scheduler)?;
-        let config = chosen.map_or(config.clone(), |choice| choice.configure(&config));
-        let kind = chosen.map_or(self.index.scheduler, |choice| choice.kind);
+        let choice = chosen.unwrap_or(Choice { kind: self.index.scheduler, trailing: false });
+        let unsuitable = |problem| SchedulerError { scheduler: choice.to_string(), problem };
+        let config = scheduler_config(&self.folder, self.index.family, chosen.is_some()).map_err(unsuitable)?;
+        let config = choice.configure(&config);
 
         let mut strength = request.strength;
         if !(LEAST_STRENGTH..=1.0).contains(&strength) {
@@ -233,7 +221,7 @@ impl Pipeline {
         }
         let mut steps = request.steps.max(1) as usize;
         let course = if self.index.family == Family::Lcm {
-            let original = lcm::original_steps(&config).map_err(PaintError::Scheduler)?;
+            let original = lcm::original_steps(&config).map_err(unsuitable)?;
             if original as f64 * strength < 1.0 && original > 0 {
                 let least = 1.0 / original as f64;
                 clamped.push(clamp("strength", strength, least));
@@ -253,12 +241,12 @@ impl Pipeline {
         if steps != request.steps as usize {
             clamped.push(clamp("steps", request.steps, steps));
         }
-        let trained = config.or("num_train_timesteps", 1000).map_err(PaintError::Scheduler)?;
+        let trained = config.or("num_train_timesteps", 1000).map_err(unsuitable)?;
         if steps > trained {
             let problem = format!("is {steps}, but the model was trained with {trained} timesteps");
             return Err(PaintError::Parameter { field: "steps", problem });
         }
-        let scheduler = begin(kind, &config, course).map_err(PaintError::Scheduler)?;
+        let scheduler = begin(choice.kind, &config, course).map_err(unsuitable)?;
         if scheduler.timesteps().is_empty() {
             let problem = format!("{steps} at a strength of {strength} leave nothing to do; take more");
             return Err(PaintError::Parameter { field: "steps", problem });
@@ -412,22 +400,6 @@ fn each_channel(latents: &mut [f32], [_, height, width]: [usize; 3], f: impl Fn(
     for (channel, plane) in latents.chunks_mut(height * width).enumerate() {
         plane.iter_mut().for_each(|x| *x = f(*x, channel));
     }
-}
-
-/// The folder and the component of the autoencoder.
-fn find_vae(folder: &Folder, family: Family, taesd: bool) -> Result<(Folder, String), LoadError> {
-    if !taesd {
-        return Ok((folder.clone(), "vae".to_owned()));
-    }
-    let own = family.taesd();
-    let inside = [own, "taesd"].into_iter().find(|name| folder.has(&format!("{name}/config.json")));
-    if let Some(name) = inside {
-        return Ok((folder.clone(), name.to_owned()));
-    }
-    let beside = folder.path().parent().map(Folder::new).filter(|beside| beside.has(&format!("{own}/config.json")));
-    beside
-        .map(|beside| (beside, own.to_owned()))
-        .ok_or_else(|| LoadError::Missing { file: format!("{own}/config.json") })
 }
 
 fn milliseconds(started: Instant) -> f64 {

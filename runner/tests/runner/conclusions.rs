@@ -64,6 +64,8 @@ fn a_result_that_the_frontend_wrote_meanwhile_stands() {
         output: None,
         failure: Some(Failure { stage: Stage::Wait, reason: "gone".to_owned(), detail: String::new() }),
         parameters: None,
+        loading: None,
+        clamped: Vec::new(),
         timings: Timings::default(),
         warnings: Vec::new(),
     };

@@ -7,7 +7,10 @@ use std::process::Output;
 
 use candle_core::{Device, Tensor};
 use image::RgbImage;
-use livewebcam_jobs::{JobFile, ModelInfo, Parameters, Phase, Progress, Stage, State, Status, local};
+use livewebcam_jobs::{
+    DeviceChoice, JobFile, LoadChoices, LoadOptions, ModelInfo, Parameters, Phase, Progress, Stage, State, Status,
+    local,
+};
 use serde::Deserialize;
 
 use crate::support::{Job, content, runner};
@@ -32,9 +35,14 @@ fn copy(from: &Path, to: &Path) {
 
 /// A job in a tree where `model` of the fixtures is installed.
 fn job(model: &str, parameters: Parameters) -> Job {
+    job_loading(model, parameters, LoadOptions::default())
+}
+
+fn job_loading(model: &str, parameters: Parameters, loading: LoadOptions) -> Job {
     let job = Job::with(&picture(&fixtures("input.png")), |request| {
         request.model = NAME.to_owned();
         request.parameters = parameters;
+        request.loading = loading;
     });
     copy(&fixtures(model), &installed(&job));
     job
@@ -103,19 +111,96 @@ fn a_job_gives_diffusers_picture_and_so_does_its_replay() {
     assert_same(&painted, &fixtures("sd15/ddim.png"));
     let outcome = job.outcome().expect("a result");
     assert_eq!((outcome.model.as_str(), outcome.warnings), (NAME, Vec::new()));
-    assert_eq!(outcome.parameters, Some(case.parameters()));
+    assert_eq!((outcome.parameters, outcome.loading), (Some(case.parameters()), Some(LoadOptions::default())));
     let timings = outcome.timings;
     let parts = [timings.load_ms, timings.encode_ms, timings.paint_ms, timings.decode_ms, timings.write_ms];
     assert!(parts.iter().all(|part| *part > 0.0) && parts.iter().sum::<f64>() <= timings.total_ms, "{timings:?}");
     let progress: Option<Progress> = local::read_json(&job.dir.file(JobFile::Progress)).expect("progress");
     assert_eq!(progress.map(|progress| progress.phase), Some(Phase::Write));
 
+    assert_replays(&job);
+}
+
+/// A replay gives the same bytes.
+fn assert_replays(job: &Job) {
     let folder = tempfile::tempdir().expect("a folder");
     let again = folder.path().join("again.png");
     let replay = runner().arg("replay").arg("--job").arg(job.dir.path()).arg("--output").arg(&again).output();
     let replay = replay.expect("the runner starts");
     assert!(replay.status.success(), "{}", stderr(&replay));
-    assert!(content(&again) == content(&painted), "other bytes");
+    assert!(content(&again) == content(&job.dir.file(JobFile::Output)), "other bytes");
+}
+
+/// What a painting says of itself to Stable Diffusion's tools.
+fn chunk(job: &Job) -> String {
+    let file = std::io::BufReader::new(fs::File::open(job.dir.file(JobFile::Output)).expect("a picture"));
+    let mut reader = png::Decoder::new(file).read_info().expect("a header");
+    reader.finish().expect("its chunks");
+    let chunk = reader.info().utf8_text.first().expect("a text");
+    assert_eq!(chunk.keyword, "parameters");
+    chunk.get_text().expect("text")
+}
+
+#[test]
+fn a_job_is_painted_as_its_operator_has_the_model_loaded_and_so_is_its_replay() {
+    let case = case("sd15", "taesd");
+    let taesd = LoadOptions { taesd: true, ..LoadOptions::default() };
+    let parameters = Parameters { scheduler: Some("ddim".to_owned()), ..case.parameters() };
+    let job = job_loading("sd15", parameters.clone(), taesd);
+    assert_eq!(job.run().code, Some(0));
+    assert_same(&job.dir.file(JobFile::Output), &fixtures("sd15/taesd.png"));
+    assert_eq!(job.outcome().expect("a result").loading, Some(taesd));
+    assert!(chunk(&job).ends_with(", VAE Encoder: TAESD, VAE Decoder: TAESD"), "{}", chunk(&job));
+    assert_replays(&job);
+
+    let half = LoadOptions { precision: "bf16".parse().expect("a format"), ..taesd };
+    let job = job_loading("sd15", parameters, half);
+    assert_eq!(job.run().code, Some(0));
+    assert_eq!(job.outcome().expect("a result").loading, Some(half));
+    assert!(content(&job.dir.file(JobFile::Output)) != content(&fixtures("sd15/taesd.png")));
+    assert_replays(&job);
+}
+
+#[test]
+fn what_the_operator_asks_and_cannot_be_met_is_the_jobs_reason() {
+    let taesd = LoadOptions { taesd: true, ..LoadOptions::default() };
+    let without = job_loading("sd21v", Parameters::default(), taesd);
+    assert_eq!(without.run().code, Some(1));
+    without.assert_reason(
+        "model `some/model` cannot be loaded as asked: there is no TAESD for it; put madebyollin/taesd (for SDXL \
+         madebyollin/taesdxl) into a folder `taesd` (`taesdxl`) inside the model's or beside it, or leave taesd away",
+    );
+    assert_eq!(without.outcome().and_then(|outcome| outcome.loading), Some(taesd));
+    if !cfg!(feature = "cuda") {
+        let cuda = LoadOptions { device: DeviceChoice::Cuda, ..LoadOptions::default() };
+        let job = job_loading("sd15", Parameters::default(), cuda);
+        assert_eq!(job.run().code, Some(1));
+        let failure = job.outcome().and_then(|outcome| outcome.failure).expect("a failure");
+        assert_eq!(failure.stage, Stage::Load);
+        assert!(failure.reason.contains("this runner was built without `cuda`"), "{}", failure.reason);
+    }
+}
+
+#[test]
+fn a_scheduler_that_does_not_go_with_the_model_is_the_jobs_reason() {
+    let job = job("sd15", Parameters { scheduler: Some("deis".to_owned()), ..Parameters::default() });
+    edit(
+        installed(&job).join("scheduler/scheduler_config.json"),
+        "{",
+        "{\"solver_type\": \"bh2\", \"algorithm_type\": \"sde\",",
+    );
+    assert_eq!(job.run().code, Some(1));
+    job.assert_reason(
+        "this model cannot be painted with the noise scheduler `deis`; choose another one \
+         (scheduler/scheduler_config.json: `algorithm_type` is \"sde\"; supported: \"deis\", \"dpmsolver\", \
+         \"dpmsolver++\")",
+    );
+}
+
+fn edit(file: PathBuf, from: &str, to: &str) {
+    let text = fs::read_to_string(&file).expect("text");
+    assert!(text.contains(from), "{text}");
+    fs::write(file, text.replacen(from, to, 1)).expect("a file");
 }
 
 #[test]
@@ -134,15 +219,11 @@ fn what_is_not_asked_takes_the_defaults_and_all_of_it_is_in_the_picture() {
         ..asked
     };
     assert_eq!(job.outcome().and_then(|outcome| outcome.parameters), Some(used));
-    let file = std::io::BufReader::new(fs::File::open(job.dir.file(JobFile::Output)).expect("a picture"));
-    let mut reader = png::Decoder::new(file).read_info().expect("a header");
-    reader.finish().expect("its chunks");
-    let chunk = reader.info().utf8_text.first().expect("a text");
     let expected = "a portrait in the style of Van Gogh, thick oil paint\n\
                     Negative prompt: blurry, lowres, watermark\n\
                     Steps: 10, Sampler: pndm, CFG scale: 7.5, Seed: 33, Size: 128x128, Model: some/model, \
                     Denoising strength: 0.5";
-    assert_eq!((chunk.keyword.as_str(), chunk.get_text().expect("text").as_str()), ("parameters", expected));
+    assert_eq!(chunk(&job), expected);
 }
 
 #[test]
@@ -160,12 +241,12 @@ fn numbers_that_were_changed_and_a_prompt_that_was_cut_are_told_in_the_result() 
     assert_eq!(
         outcome.warnings,
         [
-            "steps 9 is out of bounds; 4 is taken",
             "model `some/model` has no use for a negative prompt; it is ignored",
             "the prompt is too long: its last 5 tokens were left out",
-            "steps 4 would paint nothing; 10 is taken",
         ]
     );
+    let clamped: Vec<String> = outcome.clamped.iter().map(ToString::to_string).collect();
+    assert_eq!(clamped, ["steps=9->10"]);
     let used = outcome.parameters.expect("parameters");
     assert_eq!((used.steps, used.strength, used.guidance_scale), (Some(10), Some(0.1), None));
 }
@@ -173,11 +254,6 @@ fn numbers_that_were_changed_and_a_prompt_that_was_cut_are_told_in_the_result() 
 #[test]
 fn a_broken_model_ends_in_a_reason_and_gives_nothing_away() {
     const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
-    let edit = |file: PathBuf, from: &str, to: &str| {
-        let text = fs::read_to_string(&file).expect("text");
-        assert!(text.contains(from), "{text}");
-        fs::write(file, text.replacen(from, to, 1)).expect("a file");
-    };
     type Breakage<'a> = (&'a str, &'a dyn Fn(&Path));
     let breakages: [Breakage<'_>; 6] = [
         ("unet/diffusion_pytorch_model.safetensors is not a complete safetensors file: ", &|model| {
@@ -276,6 +352,9 @@ fn installed_models_say_what_they_take() {
     assert_eq!(models[1].broken.as_deref(), Some("tokenizer/vocab.json is missing; download the model again"));
     let turbo = &models[2];
     assert_eq!((turbo.size.width, turbo.size.multiple_of, turbo.broken.as_deref()), (128, 8, None));
+    let choices = |model: &ModelInfo| model.loading.clone().map(|LoadChoices { devices, taesd }| (devices[0], taesd));
+    let of_each: Vec<_> = models.iter().map(choices).collect();
+    assert_eq!(of_each, [None, Some((DeviceChoice::Cpu, false)), Some((DeviceChoice::Cpu, true))]);
     assert!(turbo.bytes > 1_000_000 && turbo.controls.seed && turbo.controls.schedulers[0] == "euler");
     let table = String::from_utf8(list(&[])).expect("text");
     assert!(table.contains("MB  latent-consistency (cannot paint: tokenizer/vocab.json is missing"), "{table}");
@@ -331,7 +410,11 @@ fn options_that_cannot_be_met_are_errors() {
     let turbo = fixtures("sdturbo");
     let mut cases = vec![
         (starter, ["--trace", "trace.safetensors"], "model `starter` has no latents; leave --trace away"),
-        (starter, ["--dtype", "bf16"], "model `starter` always computes on the CPU in f32"),
+        (
+            starter,
+            ["--dtype", "bf16"],
+            "model `starter` cannot be loaded as asked: it always computes on the CPU in f32",
+        ),
         (&turbo, ["--dtype", "int8"], "unknown precision `int8`; there are f32, bf16 and f16"),
         (&turbo, ["--device", "tpu"], "unknown device `tpu`; there are cpu, cuda and metal"),
         (&turbo, ["--scheduler", "heun"], "there is no noise scheduler `heun`"),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use livewebcam_jobs::{
-    JobDir, JobFile, JobId, Marker, Outcome, Parameters, Phase, Progress, REQUEST_VERSION, Request, Root, State, local,
-    model_key,
+    JobDir, JobFile, JobId, LoadOptions, Marker, Outcome, Parameters, Phase, Progress, REQUEST_VERSION, Request, Root,
+    State, local, model_key,
 };
 use tempfile::TempDir;
 
@@ -80,6 +80,7 @@ impl Job {
             width: frame.width(),
             height: frame.height(),
             parameters: Parameters::default(),
+            loading: LoadOptions::default(),
             clamped: Vec::new(),
             visitor: None,
             retry_of: None,

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::small::{cases, compare, fixtures, load, paint, picture};
 
 /// The largest difference over the largest value that two right implementations in f32 may have.
-const LATENTS: f32 = 1e-4;
+pub(crate) const LATENTS: f32 = 1e-4;
 
 /// The largest difference over the largest value, at the worst step.
-fn latent_error(painting: &Painting, expected: &HashMap<String, Tensor>) -> f32 {
+pub(crate) fn latent_error(painting: &Painting, expected: &HashMap<String, Tensor>) -> f32 {
     let trace = painting.trace.as_ref().expect("a trace");
     assert_eq!(trace.steps.len(), expected.len(), "steps");
     let error = |(index, latents): (usize, &Vec<f32>)| {

@@ -7,7 +7,9 @@ use livewebcam_jobs::{Bounds, Phase};
 use livewebcam_runner::sd::{
     Choice, DeviceChoice, Img2Img, LoadOptions, PaintError, Pipeline, Precision, describe, needed_tensors,
 };
+use serde_json::json;
 
+use super::copy::Copy;
 use super::small::{case, fixtures, load, picture, request};
 
 fn pipeline(model: &str) -> Pipeline {
@@ -71,7 +73,10 @@ fn a_frame_whose_sides_are_no_multiples_of_eight_is_refused() {
     let image = picture(&fixtures().join("input.png"));
     let odd = resize(&image, 100, 64, FilterType::Triangle);
     let error = pipeline.img2img(&request(&case, &odd), &mut go_on).expect_err("a width of 100");
-    assert_eq!(error.to_string(), "the frame is 100×64; width and height must be multiples of 8, and not 0");
+    assert_eq!(
+        error.to_string(),
+        "the frame is 100×64, but this model paints only sizes that are multiples of 8; crop it to 96×64"
+    );
     let wide = resize(&image, 104, 72, FilterType::Triangle);
     let painting = pipeline.img2img(&request(&case, &wide), &mut go_on).expect("multiples of 8");
     assert_eq!(painting.image.dimensions(), (104, 72));
@@ -94,6 +99,23 @@ fn a_device_that_is_not_there_is_an_error() {
         let error = Pipeline::load(&fixtures().join("sd15"), options).err().expect("no such device").to_string();
         assert!(error.contains("--features cuda"), "{error}");
     }
+}
+
+#[test]
+fn a_scheduler_that_does_not_go_with_the_model_is_named() {
+    let copy = Copy::of("sd15");
+    copy.edit_json("model_index.json", |index| index["scheduler"] = json!(["diffusers", "DDIMScheduler"]));
+    copy.edit_json("scheduler/scheduler_config.json", |config| config["prediction_type"] = json!("sample"));
+    let (pipeline, case) = (copy.load().expect("a model"), case("sd15", "default"));
+    let image = picture(&fixtures().join("input.png"));
+    let request = Img2Img { scheduler: "euler_a_trailing".parse().ok(), ..request(&case, &image) };
+    let error = pipeline.img2img(&request, &mut go_on).expect_err("no such prediction");
+    assert_eq!(
+        error.to_string(),
+        "this model cannot be painted with the noise scheduler `euler_a_trailing`; choose another one \
+         (scheduler/scheduler_config.json: `prediction_type` is \"sample\"; supported by this scheduler: \"epsilon\", \
+         \"v_prediction\")"
+    );
 }
 
 #[test]

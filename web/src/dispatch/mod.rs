@@ -236,6 +236,8 @@ impl Dispatcher {
             output: None,
             failure: Some(failure),
             parameters: None,
+            loading: None,
+            clamped: Vec::new(),
             timings: Timings::default(),
             warnings: Vec::new(),
         }

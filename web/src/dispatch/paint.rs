@@ -57,6 +57,7 @@ impl Dispatcher {
 
     async fn journey(&self, id: JobId, order: &Order, cancelled: &CancellationToken) -> Result<Painting, PaintError> {
         let deadlines = &self.0.settings.deadlines;
+        let deadline = self.0.settings.models.of(&order.model.name).deadline.unwrap_or(deadlines.job);
         let mut durations = Durations::default();
 
         let start = Instant::now();
@@ -83,9 +84,9 @@ impl Dispatcher {
         let submitted = Instant::now();
         let verdict = tokio::select! {
             verdict = self.0.watcher.wait(id) => verdict,
-            () = tokio::time::sleep(seconds(deadlines.job)) => {
+            () = tokio::time::sleep(seconds(deadline)) => {
                 self.cancel(id, &order.model.name, "the deadline passed").await;
-                return Err(PaintError::Deadline { stage: "the job", seconds: deadlines.job });
+                return Err(PaintError::Deadline { stage: "the job", seconds: deadline });
             }
             () = cancelled.cancelled() => {
                 self.cancel(id, &order.model.name, "the visitor went away").await;
@@ -139,6 +140,7 @@ impl Dispatcher {
             width: order.frame.width,
             height: order.frame.height,
             parameters: order.parameters.clone(),
+            loading: self.0.settings.models.of(&order.model.name).loading(),
             clamped: order.clamped.clone(),
             visitor: order.visitor.clone(),
             retry_of: None,

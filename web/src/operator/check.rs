@@ -214,6 +214,8 @@ async fn models(settings: &Settings, transport: &Transport) -> anyhow::Result<St
         }
         other => other?,
     };
+    let unmet = catalog.unmet();
+    ensure!(unmet.is_empty(), "{}", unmet.join("; "));
     let default = catalog.default_model().context("models.default cannot paint")?;
     let names: Vec<String> = catalog.models().into_iter().map(|model| model.name).collect();
     Ok(format!("{}; the default is {}", names.join(", "), default.name))

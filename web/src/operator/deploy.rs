@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use livewebcam_jobs::{
-    JobFile, JobId, Marker, Outcome, Parameters, REQUEST_VERSION, Request, Status, local, model_key,
+    JobFile, JobId, LoadOptions, Marker, Outcome, Parameters, REQUEST_VERSION, Request, Status, local, model_key,
 };
 
 use crate::frame;
@@ -72,6 +72,7 @@ async fn probe(settings: &Settings, transport: &Transport, scheduler: &Scheduler
         width: frame.width,
         height: frame.height,
         parameters: Parameters::default(),
+        loading: LoadOptions::default(),
         clamped: Vec::new(),
         visitor: None,
         retry_of: None,

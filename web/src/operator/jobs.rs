@@ -122,6 +122,8 @@ async fn cancel(settings: &Settings, transport: Arc<Transport>, id: JobId) -> an
             output: None,
             failure: Some(failure),
             parameters: None,
+            loading: None,
+            clamped: Vec::new(),
             timings: Timings::default(),
             warnings: Vec::new(),
         };

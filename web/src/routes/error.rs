@@ -103,6 +103,9 @@ impl ApiError {
             PaintError::Failed(failure) => {
                 tracing::warn!(job = job_field, stage = ?failure.stage, reason = failure.reason, "the job failed");
             }
+            PaintError::Deadline { .. } => {
+                tracing::warn!(job = job_field, "{error}; see [deadlines] and a model's deadline in the settings");
+            }
             _ => tracing::warn!(job = job_field, error = chain(error), "no painting"),
         }
         Self { status, message, job, retry_after }

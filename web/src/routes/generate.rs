@@ -55,7 +55,7 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
         None => state.catalog.default_model()?,
     };
     let mut parameters = form.parameters;
-    let clamped = joined(form.saturated, model.controls.clamp(&mut parameters));
+    let clamped = Clamped::joined(form.saturated, model.controls.clamp(&mut parameters));
     model
         .controls
         .resolve_style(parameters.style.as_ref(), &parameters.prompt)
@@ -78,19 +78,8 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
     let name = model.name.clone();
     let order = Order { model, frame, parameters, clamped: clamped.clone(), visitor: Some(visitor.fingerprint()) };
     let painting = state.dispatcher.paint(order).await.map_err(|(job, error)| ApiError::paint(job, &error))?;
+    let clamped = Clamped::joined(clamped, painting.outcome.clamped.clone());
     Ok(Painted { painting, model: name, clamped, validate_ms })
-}
-
-/// One entry for each field, from what was asked to what is used.
-fn joined(saturated: Vec<Clamped>, bounded: Vec<Clamped>) -> Vec<Clamped> {
-    let mut joined = saturated;
-    for clamped in bounded {
-        match joined.iter_mut().find(|earlier| earlier.field == clamped.field) {
-            Some(earlier) => earlier.to = clamped.to,
-            None => joined.push(clamped),
-        }
-    }
-    joined
 }
 
 /// Decoding is work for the processor and may be hostile: it runs apart, a few at a time, under a deadline.

@@ -1,6 +1,6 @@
 //! What the templates show of a job: plain texts and numbers, safe to print. Pure.
 
-use livewebcam_jobs::{JobId, ModelInfo, Outcome, Request, State, Status, Timings};
+use livewebcam_jobs::{Clamped, JobId, LoadOptions, ModelInfo, Outcome, Request, State, Status, Timings};
 use serde::Serialize;
 
 use crate::inspect::Job;
@@ -69,7 +69,9 @@ fn style(request: Option<&Request>, outcome: Option<&Outcome>) -> Option<String>
 pub(super) fn request_rows(job: &Job) -> Vec<Row> {
     let Some(request) = &job.request else { return Vec::new() };
     let used = job.outcome.as_ref().and_then(|outcome| outcome.parameters.as_ref()).unwrap_or(&request.parameters);
-    let clamped: Vec<String> = request.clamped.iter().map(ToString::to_string).collect();
+    let later = job.outcome.as_ref().map(|outcome| outcome.clamped.clone()).unwrap_or_default();
+    let clamped: Vec<String> =
+        Clamped::joined(request.clamped.clone(), later).iter().map(ToString::to_string).collect();
     let rows = [
         ("Model", Some(request.model.clone())),
         ("Size", Some(format!("{} × {}", request.width, request.height))),
@@ -82,12 +84,18 @@ pub(super) fn request_rows(job: &Job) -> Vec<Row> {
         ("Seed", used.seed.map(|seed| seed.to_string())),
         ("Scheduler", used.scheduler.clone()),
         ("Clamped", Some(clamped.join(", "))),
+        ("Computed", job.outcome.as_ref().and_then(|outcome| outcome.loading.as_ref()).map(computed)),
         ("Retry of", request.retry_of.map(|id| id.to_string())),
         ("Slurm job", slurm_job(job)),
         ("Warnings", job.outcome.as_ref().map(|outcome| outcome.warnings.join("; "))),
     ];
     let filled = rows.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
     filled.map(|(name, value)| Row { name, value: printable(&value) }).collect()
+}
+
+fn computed(loading: &LoadOptions) -> String {
+    let LoadOptions { device, precision, taesd } = loading;
+    format!("on {device} in {precision}{}", if *taesd { ", with TAESD" } else { "" })
 }
 
 /// Slurm's number of the job, where Slurm ran it.

@@ -4,6 +4,7 @@
 mod answer;
 mod bounds;
 mod command_line;
+mod diffusion;
 mod failures;
 mod fields;
 mod guard;
@@ -11,6 +12,8 @@ mod housekeeping;
 mod info;
 mod job_pages;
 mod lists;
+#[path = "../../../tests/models.rs"]
+mod models;
 mod ownership;
 mod painting;
 mod pictures;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use livewebcam::settings::Settings;
 use livewebcam_jobs::{
-    Failure, JobDir, JobFile, JobId, Marker, Outcome, Parameters, REQUEST_VERSION, Request, Root, Stage, Status,
-    Timings, local,
+    Failure, JobDir, JobFile, JobId, LoadOptions, Marker, Outcome, Parameters, REQUEST_VERSION, Request, Root, Stage,
+    Status, Timings, local,
 };
 use tempfile::TempDir;
 
@@ -129,6 +129,7 @@ impl Tree {
             width: 64,
             height: 48,
             parameters: Parameters::default(),
+            loading: LoadOptions::default(),
             clamped: Vec::new(),
             visitor: None,
             retry_of: None,
@@ -168,6 +169,8 @@ pub fn outcome(status: Status, output: Option<livewebcam_jobs::Output>) -> Outco
         failure: output.is_none().then_some(failure),
         output,
         parameters: None,
+        loading: None,
+        clamped: Vec::new(),
         timings: Timings { load_ms: 10.0, paint_ms: 60.0, write_ms: 20.0, total_ms: 100.0, ..Timings::default() },
         warnings: Vec::new(),
     }

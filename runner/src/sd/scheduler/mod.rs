@@ -19,6 +19,7 @@ mod sigmas;
 mod spacing;
 mod unipc;
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::config::Config;
@@ -133,6 +134,12 @@ impl Choice {
             config.set("timestep_spacing", "trailing");
         }
         config
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.kind.name(), if self.trailing { "_trailing" } else { "" })
     }
 }
 

@@ -1,11 +1,13 @@
 //! The networks between pixels and latents: diffusers' `AutoencoderKL` and `AutoencoderTiny` (TAESD).
 
+mod find;
 mod kl;
 mod tiny;
 
 use candle_core::{Result, Tensor};
 use serde_json::json;
 
+pub(super) use self::find::{find, find_tiny};
 use self::kl::AutoencoderKl;
 use self::tiny::AutoencoderTiny;
 use super::config::Config;

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{livewebcam, run};
+use crate::models::install;
 use crate::tree::Tree;
 
 #[tokio::test]
@@ -108,4 +109,28 @@ async fn check_names_the_step_that_fails_and_goes_on() {
         "{}",
         said.stdout
     );
+}
+
+#[tokio::test]
+async fn check_says_which_settings_of_models_cannot_be_met() {
+    let tree = Tree::new();
+    let name = install(&tree.root, "sd21v");
+    let file = tree.beside("livewebcam.toml");
+    let models = "[models.starter]\ndtype = \"bf16\"\n[models.\"no/such\"]\n[models.\"tiny/sd21v\"]\ntaesd = true\n";
+    std::fs::write(&file, models).expect("a file");
+    let check = ["check", "--config", file.to_str().expect("a path of text")];
+    let said = run(&mut livewebcam(&tree, &check)).await;
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    let failed: Vec<&str> = said.stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
+    let [models] = failed.as_slice() else { panic!("{failed:#?}") };
+    for words in [
+        "[models.\"no/such\"] is of no installed model; installed: starter, tiny/sd21v",
+        "[models.\"starter\"] in the settings cannot be met: it always computes on the CPU in f32",
+        &format!("[models.\"{name}\"] in the settings cannot be met: there is no TAESD for it"),
+    ] {
+        assert!(models.contains(words), "{words:?} is not in {models}");
+    }
+    std::fs::write(&file, "[models.\"tiny/sd21v\"]\ndtype = \"bf16\"\ndeadline = 900\n").expect("a file");
+    let said = run(&mut livewebcam(&tree, &check)).await;
+    assert_eq!(said.code, 0, "{}", said.stdout);
 }
