@@ -10,6 +10,7 @@
 pub mod activation;
 mod add;
 pub mod attention;
+mod banded;
 mod bands;
 mod conv;
 pub mod conv2d;
