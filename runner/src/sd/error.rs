@@ -66,6 +66,18 @@ pub enum LoadError {
     /// The device that was asked for cannot be used.
     #[error("{0}")]
     Device(String),
+    /// The GPU computes nothing, or nothing right, in the number format that was asked for.
+    #[error(
+        "the GPU cannot compute in {precision}; choose another dtype (bf16 needs an Ampere GPU or a later one), or build the \
+         runner for this GPU: CUDA_COMPUTE_CAP=80 for an A100, 90 for an H100"
+    )]
+    Incapable {
+        /// The number format.
+        precision: &'static str,
+        /// What candle said.
+        #[source]
+        source: Box<candle_core::Error>,
+    },
 }
 
 /// Why there is no painting.

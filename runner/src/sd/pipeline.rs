@@ -12,7 +12,7 @@ use livewebcam_jobs::{Clamped, Phase, Progress, Timings};
 
 use super::conditioning::{Prompt, TextConfigs, TextEncoders, stack};
 use super::config::Config;
-use super::device::{DeviceChoice, Precision, placement};
+use super::device::{DeviceChoice, Precision, placement, try_out};
 use super::error::{LoadError, PaintError};
 use super::folder::Folder;
 use super::index::{Family, Index, scheduler_config};
@@ -127,6 +127,7 @@ impl Pipeline {
         let index = Index::read(&folder)?;
         let device = options.device.open()?;
         let placement = placement(&device, options.precision);
+        try_out(&placement)?;
         let own_config = scheduler_config(&folder, index.family, false)?;
         let trial = match index.family {
             Family::Lcm => Course::Below { steps: 1, strength: 1.0 },
