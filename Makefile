@@ -15,7 +15,7 @@ with_config := $(if $(CONFIG),--config '$(CONFIG)')
 shell_scripts := $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench-frame test lint
+.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench-frame test lint check-cuda
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,3 +80,7 @@ lint: ## Check formatting, clippy's warnings, the page's scripts and the shell s
 		node --check --input-type=module - <"$$script" || { echo "in $$script" >&2; exit 1; }; \
 	done
 	shellcheck --external-sources $(shell_scripts)
+
+check-cuda: ## Check, link and start the runner with everything for NVIDIA's GPUs, without one (2 GB of packages); KERNELS=all
+	@tests/prerequisites.sh --install cargo cc git python3
+	tests/cuda/check.sh target/check-cuda

@@ -15,6 +15,8 @@ fi
 package_of() {
     case $1 in
     cc | make) echo build-essential ;;
+    git) echo git ;;
+    python3) echo python3-venv ;;
     chromedriver) echo chromium-driver ;;
     chromium | munged | node | shellcheck | slurmctld | slurmd) echo "$1" | sed 's/^munged$/munge/; s/^node$/nodejs/' ;;
     sbatch | squeue | sinfo | scontrol | scancel) echo slurm-client ;;

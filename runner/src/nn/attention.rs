@@ -24,6 +24,10 @@ pub enum Mask {
 /// # Errors
 /// Shapes that do not fit, or a failure of the device.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+    #[cfg(feature = "flash-attn")]
+    if super::flash::takes(q, heads)? {
+        return super::flash::attention(q, k, v, heads, mask);
+    }
     let (batch, queries, channels) = q.dims3()?;
     let keys = k.dim(1)?;
     let split = |x: &Tensor| {

@@ -6,6 +6,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::banded;
 use super::standardise::slice;
 use super::weights::{Weights, WeightsError};
 
@@ -83,13 +84,7 @@ impl Conv2d {
         let Kernel { size, stride, before, after } = self.kernel;
         let weight = self.weight.to_dtype(x.dtype())?;
         if !x.device().is_cpu() {
-            let y = if before == after {
-                x.conv2d(&weight, before, stride, 1, 1)?
-            } else {
-                x.pad_with_zeros(2, before, after)?
-                    .pad_with_zeros(3, before, after)?
-                    .conv2d(&weight, 0, stride, 1, 1)?
-            };
+            let y = banded::conv2d(x, &weight, self.kernel)?;
             return match &self.bias {
                 Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
                 None => Ok(y),

@@ -10,15 +10,19 @@
 pub mod activation;
 mod add;
 pub mod attention;
+mod banded;
 mod bands;
 mod conv;
 pub mod conv2d;
 pub mod embedding;
+#[cfg(feature = "flash-attn")]
+mod flash;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod linear;
 mod norm;
 mod pad;
+pub mod probe;
 mod softmax;
 mod standardise;
 mod upsample;

@@ -4,6 +4,7 @@ use candle_core::{DType, Device};
 use livewebcam_jobs::{DeviceChoice, Precision, Unloadable};
 
 use super::error::LoadError;
+use crate::nn::probe::probe;
 use crate::nn::weights::Placement;
 
 /// The devices that this binary was built for.
@@ -38,4 +39,17 @@ pub(super) fn placement(device: &Device, precision: Precision) -> Placement {
     };
     let compute = if device.is_cpu() { DType::F32 } else { storage };
     Placement { device: device.clone(), storage, compute }
+}
+
+/// Makes a GPU compute a little. Kernels are compiled for one kind of GPU; with another one, some only give nonsense.
+///
+/// # Errors
+/// A GPU that fails, or that computes something else than it should.
+pub(super) fn try_out(placement: &Placement) -> Result<(), LoadError> {
+    let Placement { device, compute, .. } = placement;
+    if device.is_cpu() {
+        return Ok(());
+    }
+    let incapable = |source| LoadError::Incapable { precision: compute.as_str(), source: Box::new(source) };
+    probe(device, *compute).map_err(incapable)
 }

@@ -81,6 +81,18 @@ pub enum LoadError {
         #[source]
         source: candle_core::Error,
     },
+    /// The GPU computes nothing, or nothing right, in the number format that was asked for.
+    #[error(
+        "the GPU cannot compute in {precision}; choose another dtype (bf16 needs an Ampere GPU or a later one), or build the \
+         runner for this GPU: CUDA_COMPUTE_CAP=80 for an A100, 90 for an H100"
+    )]
+    Incapable {
+        /// The number format.
+        precision: &'static str,
+        /// What candle said.
+        #[source]
+        source: Box<candle_core::Error>,
+    },
 }
 
 /// Why there is no painting.

@@ -12,7 +12,7 @@ use livewebcam_jobs::{Clamped, LoadOptions, Phase, Progress, Timings};
 
 use super::conditioning::{Prompt, TextConfigs, TextEncoders, stack};
 use super::config::Config;
-use super::device::{open, placement};
+use super::device::{open, placement, try_out};
 use super::error::{LoadError, PaintError, SchedulerError};
 use super::folder::Folder;
 use super::index::{Family, Index, scheduler_config};
@@ -115,6 +115,7 @@ impl Pipeline {
         let index = Index::read(&folder)?;
         let device = open(options.device)?;
         let placement = placement(&device, options.precision);
+        try_out(&placement)?;
         check_scheduler(&folder, &index)?;
         let unet_file = folder.config("unet/config.json")?;
         let unet_config = UnetConfig::read(&unet_file)?;

@@ -120,6 +120,10 @@ pub(super) fn explain(printed: &str) -> String {
     let advice = if printed.contains("GLIBC_") {
         "its C library is older than the one the runner was built with; build the runner on the oldest of the cluster's \
          systems (`cargo build --release -p livewebcam-runner`) and name it with --runner"
+    } else if printed.contains("error while loading shared libraries") {
+        "it was built for GPUs, and needs the same libraries wherever it starts, on the login node too; make the library known \
+         there (`module load CUDA`, LD_LIBRARY_PATH; `libcuda.so.1` is the driver's), or deploy one that was built without \
+         them"
     } else if printed.contains("Exec format error") || printed.contains("cannot execute binary file") {
         "it has another processor architecture; build the runner there and name it with --runner"
     } else if printed.contains("Permission denied") {
@@ -174,6 +178,9 @@ mod tests {
         let glibc =
             "livewebcam-runner: /lib64/libc.so.6: version `GLIBC_2.34' not found (required by livewebcam-runner)";
         assert!(explain(glibc).starts_with("its C library is older"));
+        let missing =
+            "livewebcam-runner: error while loading shared libraries: libcuda.so.1: cannot open shared object file";
+        assert!(explain(missing).contains("on the login node too"));
         assert!(explain("sh: 1: /x/livewebcam-runner: Permission denied").contains("noexec"));
         assert!(explain("sh: 1: /x/livewebcam-runner: not found").contains("shared filesystem"));
         assert!(explain("cannot execute binary file: Exec format error").contains("architecture"));
