@@ -27,7 +27,7 @@ pub(super) fn open(choice: DeviceChoice) -> Result<Device, LoadError> {
         DeviceChoice::Cuda => Device::new_cuda(0),
         DeviceChoice::Metal => Device::new_metal(0),
     };
-    opened.map_err(|source| LoadError::Device { device: choice, source })
+    opened.map_err(|source| LoadError::Device { device: choice, source: source.into() })
 }
 
 /// On the CPU, half precision saves memory only: layers compute in f32, which its instructions are made for.

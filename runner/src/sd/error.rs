@@ -79,7 +79,7 @@ pub enum LoadError {
         device: DeviceChoice,
         /// What candle said.
         #[source]
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
     /// The GPU computes nothing, or nothing right, in the number format that was asked for.
     #[error(
@@ -160,7 +160,7 @@ pub struct SchedulerError {
     /// The name by which a request chooses it.
     pub scheduler: String,
     /// What is wrong.
-    pub problem: LoadError,
+    pub problem: Box<LoadError>,
 }
 
 impl fmt::Display for SchedulerError {

@@ -211,7 +211,7 @@ impl Pipeline {
             return Err(PaintError::Parameter { field: "scheduler", problem });
         }
         let choice = chosen.unwrap_or(Choice { kind: self.index.scheduler, trailing: false });
-        let unsuitable = |problem| SchedulerError { scheduler: choice.to_string(), problem };
+        let unsuitable = |problem: LoadError| SchedulerError { scheduler: choice.to_string(), problem: problem.into() };
         let config = scheduler_config(&self.folder, self.index.family, chosen.is_some()).map_err(unsuitable)?;
         let config = choice.configure(&config);
 

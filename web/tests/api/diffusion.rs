@@ -28,7 +28,10 @@ fn form(fields: &[(&'static str, String)]) -> Form {
 async fn a_model_is_loaded_as_its_settings_say_and_every_record_says_so() {
     let (tree, name) = tree("sd15");
     let own = Model { taesd: true, dtype: Precision::Bf16, ..Model::default() };
-    let site = Site::on(tree, |settings| drop(settings.models.own.insert(name.to_uppercase(), own.clone()))).await;
+    let site = Site::on(tree, |settings| {
+        settings.models.own.insert(name.to_uppercase(), own.clone());
+    })
+    .await;
     let fields = [("model", name.clone()), ("prompt", "a cat".to_owned()), ("steps", "2".to_owned())];
     let answer = site.generate(form(&fields)).await.expect(200);
     let options = LoadOptions { taesd: true, precision: Precision::Bf16, ..LoadOptions::default() };
@@ -49,7 +52,10 @@ async fn a_model_is_loaded_as_its_settings_say_and_every_record_says_so() {
 async fn settings_that_cannot_be_met_keep_a_model_from_painting_and_say_why() {
     let (tree, name) = tree("sd21v");
     let own = Model { taesd: true, ..Model::default() };
-    let site = Site::on(tree, |settings| drop(settings.models.own.insert(name.clone(), own))).await;
+    let site = Site::on(tree, |settings| {
+        settings.models.own.insert(name.clone(), own);
+    })
+    .await;
     let error = site.generate(form(&[("model", name.clone())])).await.expect(422).error();
     let problem = "its settings cannot be met: there is no TAESD for it; put madebyollin/taesd";
     assert!(error.starts_with(&format!("the model `{name}` cannot paint: {problem}")), "{error}");
@@ -89,7 +95,10 @@ async fn what_the_runner_changes_is_told_with_what_the_server_changes() {
 async fn a_model_may_have_a_deadline_of_its_own() {
     let (tree, name) = tree("sdturbo");
     let own = Model { deadline: Some(0.7), ..Model::default() };
-    let site = Site::on(tree, |settings| drop(settings.models.own.insert(name.clone(), own))).await;
+    let site = Site::on(tree, |settings| {
+        settings.models.own.insert(name.clone(), own);
+    })
+    .await;
     site.tree.replace_runner(SLEEP);
     let error = site.generate(form(&[("model", name)])).await.expect(504).error();
     assert_eq!(error, "the job took longer than 0.7 s; try again later");
