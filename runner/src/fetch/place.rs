@@ -53,7 +53,8 @@ impl Place {
                 break file;
             }
         };
-        let is_installed = installed.is_dir();
+        // A rename replaces an empty folder.
+        let is_installed = fs::read_dir(&installed).is_ok_and(|mut entries| entries.next().is_some());
         Ok(Self { installed, staging, is_installed, _lock: lock })
     }
 

@@ -73,7 +73,7 @@ impl<'a> Planner<'a, '_> {
     pub(super) fn model(&mut self, folder: &Path) -> Result<Option<Part<'a>>, FetchError> {
         let Request { name, revision, variant, .. } = self.request;
         let installed = self.place.is_installed();
-        if let Some(record) = recorded(folder)?.filter(|_| installed) {
+        if installed && let Some(record) = recorded(folder)? {
             self.refuse_another(&record)?;
             return self.recorded(record, folder).map(Some);
         }
@@ -119,7 +119,7 @@ impl<'a> Planner<'a, '_> {
         let files = Files::read(folder).map_err(|error| in_model(&self.request.name, error))?;
         let own = files.taesd();
         let (target, installed) = (folder.join(own), self.place.is_installed());
-        if let Some(record) = recorded(&target)?.filter(|_| installed) {
+        if installed && let Some(record) = recorded(&target)? {
             return self.recorded(record, &target).map(Some);
         }
         let whole = || sd::check_autoencoder(&target).is_ok() && Folder::new(folder).weights(own).is_ok();
@@ -154,26 +154,33 @@ impl<'a> Planner<'a, '_> {
     fn small(&mut self, filling: &mut Filling<'_>, path: &str) -> Result<(), FetchError> {
         let file = filling.commit.file(path)?;
         if filling.lacks(&file)? {
-            self.progress.expect(file.size);
-            transfer::download(&filling.commit, &file, &filling.folder, &self.place.parts(), self.progress)?;
-            self.fetched += 1;
+            self.download_now(&filling.commit, &file, &filling.folder)?;
         }
         filling.files.push(file);
         Ok(())
     }
 
-    /// What was fetched before, at the same commit as then.
-    fn recorded(&self, record: Fetched, folder: &Path) -> Result<Part<'a>, FetchError> {
+    fn download_now(&mut self, source: &Commit<'_>, file: &RemoteFile, folder: &Path) -> Result<(), FetchError> {
+        self.progress.expect(file.size);
+        transfer::download(source, file, folder, &self.place.parts(), self.progress)?;
+        self.fetched += 1;
+        Ok(())
+    }
+
+    /// What was fetched before, at the same commit as then. The small files are there afterwards.
+    fn recorded(&mut self, record: Fetched, folder: &Path) -> Result<Part<'a>, FetchError> {
         let unreadable = |source| FetchError::Read { path: folder.join(Fetched::FILE), source };
         let name: HubName = record.repository.parse().map_err(|error| unreadable(std::io::Error::other(error)))?;
+        let source = self.hub.at(&name, record.commit.clone());
         let mut missing = Vec::new();
         for file in &record.files {
             let path = folder.join(&file.path);
-            if file.state(folder).map_err(|source| FetchError::Read { path, source })? != State::Whole {
-                missing.push(file.clone());
+            match file.state(folder).map_err(|source| FetchError::Read { path, source })? {
+                State::Whole => {}
+                _ if file.sha256.is_some() => missing.push(file.clone()),
+                _ => self.download_now(&source, file, folder)?,
             }
         }
-        let source = self.hub.at(&name, record.commit.clone());
         Ok(Part { source, record, is_new: false, folder: folder.to_owned(), becomes: None, missing })
     }
 

@@ -32,6 +32,8 @@ fn killed(tree: &Tree, bytes: usize) {
 #[test]
 fn a_broken_connection_goes_on_where_it_broke() {
     let tree = Tree::with("sd15");
+    // An empty folder of the model's name is no model.
+    fs::create_dir_all(tree.model()).expect("a folder");
     tree.hub.fault(UNET, Fault::Cut(700_000));
     tree.hub.fault("tokenizer/vocab.json", Fault::Cut(1000));
     let log = tree.fetch(&[]).well().log;

@@ -22,15 +22,17 @@ fn what_is_missing_or_damaged_is_mended_from_the_same_commit() {
     let tree = Tree::with("sd15");
     tree.fetch(&[]).well();
     let before = tree.record();
-    fs::remove_file(tree.model().join("vae/config.json")).expect("a file");
+    for file in ["model_index.json", "vae/config.json"] {
+        fs::remove_file(tree.model().join(file)).expect("a file");
+    }
     let mut unet = fs::read(tree.model().join(UNET)).expect("a file");
     *unet.last_mut().expect("a byte") ^= 1;
     fs::write(tree.model().join(UNET), unet).expect("a file");
     tree.hub.commit(NAME, repository("sd21v"));
     tree.hub.asked();
     let log = tree.fetch(&[]).well().log;
-    assert!(log.contains("small/model is complete: 2 files were fetched"), "{log}");
-    assert_eq!(names(&tree.hub.asked()), [UNET, "vae/config.json"]);
+    assert!(log.contains("small/model is complete: 3 files were fetched"), "{log}");
+    assert_eq!(names(&tree.hub.asked()), ["model_index.json", UNET, "vae/config.json"]);
     assert_eq!(tree.record(), before);
     assert!(!tree.model().join(".parts").exists());
     tree.assert_installed();
