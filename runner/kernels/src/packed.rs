@@ -1,0 +1,239 @@
+//! The weights of a product, in the order in which kernels read them.
+//!
+//! The outputs are taken in panels of [`PANEL`]; the last one is filled up with zeros. A panel holds, for each input in
+//! turn, one weight for each of its outputs; in `bf16`, where instructions multiply pairs, two inputs' weights for each of
+//! its outputs, and the inputs are filled up to a multiple of [`PAIRED`]. A convolution's inputs are its taps in rows, and
+//! for each tap its channels.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::bf16;
+
+/// How many outputs lie side by side.
+pub(crate) const PANEL: usize = 16;
+
+/// The inputs of a `bf16` panel are a multiple of this: what one AMX tile takes.
+pub(crate) const PAIRED: usize = 32;
+
+/// Panels begin at multiples of this many bytes.
+const ALIGNMENT: usize = 64;
+
+/// The number format of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// IEEE's 32 bits.
+    F32,
+    /// Its upper 16 bits.
+    Bf16,
+}
+
+/// The shape of torch's weight: `[outputs, channels, taps]`, with one tap for a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightShape {
+    /// Output channels.
+    pub outputs: usize,
+    /// Input channels.
+    pub channels: usize,
+    /// The kernel's height times its width.
+    pub taps: usize,
+}
+
+impl WeightShape {
+    /// The length of the products' sums.
+    #[must_use]
+    pub fn inputs(self) -> usize {
+        self.channels * self.taps
+    }
+
+    fn padded_inputs(self, format: Format) -> usize {
+        match format {
+            Format::F32 => self.inputs(),
+            Format::Bf16 => self.inputs().next_multiple_of(PAIRED),
+        }
+    }
+
+    /// How many bytes its packed form has.
+    #[must_use]
+    pub fn bytes(self, format: Format) -> usize {
+        let width = match format {
+            Format::F32 => 4,
+            Format::Bf16 => 2,
+        };
+        self.outputs.next_multiple_of(PANEL) * self.padded_inputs(format) * width
+    }
+}
+
+/// A part of memory that somebody keeps: a file's map, or an allocation.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// This part of `owner`'s memory, which must stay where it is and as it is; `None` where it has no such part.
+    #[must_use]
+    pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Option<Self> {
+        (*owner).as_ref().get(range.clone())?;
+        Some(Self { owner, range })
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &(*self.owner).as_ref()[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.range.len())
+    }
+}
+
+/// Why bytes are no packed weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackError {
+    /// There are not as many as the shape needs.
+    Length,
+    /// They do not begin at a multiple of 64.
+    Alignment,
+}
+
+impl fmt::Display for PackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Length => "the packed weights have another length than their shape needs",
+            Self::Alignment => "the packed weights are not aligned",
+        })
+    }
+}
+
+impl std::error::Error for PackError {}
+
+/// Weights in the order in which kernels read them.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    shape: WeightShape,
+    format: Format,
+    bytes: Bytes,
+}
+
+impl Packed {
+    /// Packs torch's weight, `[outputs, channels, taps]`.
+    #[must_use]
+    pub fn pack(weight: &[f32], shape: WeightShape, format: Format) -> Self {
+        let mut memory = Aligned(vec![[0; ALIGNMENT].into(); shape.bytes(format).div_ceil(ALIGNMENT)]);
+        pack_into(weight, shape, format, &mut memory.bytes_mut()[..shape.bytes(format)]);
+        let bytes = Bytes { owner: Arc::new(memory), range: 0..shape.bytes(format) };
+        Self { shape, format, bytes }
+    }
+
+    /// Takes weights that are packed already.
+    ///
+    /// # Errors
+    /// See [`PackError`].
+    pub fn from_bytes(bytes: Bytes, shape: WeightShape, format: Format) -> Result<Self, PackError> {
+        let slice = bytes.as_slice();
+        if slice.len() != shape.bytes(format) {
+            return Err(PackError::Length);
+        }
+        if slice.as_ptr().align_offset(ALIGNMENT) != 0 {
+            return Err(PackError::Alignment);
+        }
+        Ok(Self { shape, format, bytes })
+    }
+
+    /// The packed bytes, as [`Packed::from_bytes`] takes them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// The weight's shape.
+    #[must_use]
+    pub fn shape(&self) -> WeightShape {
+        self.shape
+    }
+
+    /// The number format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The weights from the `k`th input to one of the outputs, widened.
+    pub(crate) fn at(&self, output: usize, k: usize) -> f32 {
+        let inputs = self.shape.padded_inputs(self.format);
+        let (panel, lane) = (output / PANEL, output % PANEL);
+        let bytes = self.as_bytes();
+        match self.format {
+            Format::F32 => {
+                let index = 4 * ((panel * inputs + k) * PANEL + lane);
+                f32::from_le_bytes(bytes[index..index + 4].try_into().expect("four bytes"))
+            }
+            Format::Bf16 => {
+                let index = 2 * ((panel * inputs + k / 2 * 2) * PANEL + 2 * lane + k % 2);
+                bf16::from_le_bytes(bytes[index..index + 2].try_into().expect("two bytes")).to_f32()
+            }
+        }
+    }
+}
+
+/// Packs torch's weight `[outputs, channels, taps]` into zeroed memory of [`WeightShape::bytes`].
+///
+/// # Panics
+/// A weight or memory of another length.
+pub fn pack_into(weight: &[f32], shape: WeightShape, format: Format, packed: &mut [u8]) {
+    assert_eq!(weight.len(), shape.outputs * shape.inputs());
+    assert_eq!(packed.len(), shape.bytes(format));
+    let WeightShape { channels, taps, .. } = shape;
+    let inputs = shape.padded_inputs(format);
+    for (output, row) in weight.chunks_exact(shape.inputs()).enumerate() {
+        let (panel, lane) = (output / PANEL, output % PANEL);
+        for (channel, row) in row.chunks_exact(taps).enumerate() {
+            for (tap, &value) in row.iter().enumerate() {
+                let k = tap * channels + channel;
+                match format {
+                    Format::F32 => {
+                        let index = 4 * ((panel * inputs + k) * PANEL + lane);
+                        packed[index..index + 4].copy_from_slice(&value.to_le_bytes());
+                    }
+                    Format::Bf16 => {
+                        let index = 2 * ((panel * inputs + k / 2 * 2) * PANEL + 2 * lane + k % 2);
+                        packed[index..index + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Memory that begins at a multiple of [`ALIGNMENT`].
+struct Aligned(Vec<Line>);
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; ALIGNMENT]);
+
+impl From<[u8; ALIGNMENT]> for Line {
+    fn from(bytes: [u8; ALIGNMENT]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl AsRef<[u8]> for Aligned {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: a `Line` is 64 bytes without padding.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * ALIGNMENT) }
+    }
+}
+
+impl Aligned {
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: a `Line` is 64 bytes without padding, and every byte pattern is one.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * ALIGNMENT) }
+    }
+}
