@@ -12,6 +12,7 @@ mod conv;
 mod epilogue;
 mod isa;
 mod linear;
+mod map;
 mod norm;
 mod packed;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use candle_core::{DType, Device};
 
 use super::error::LoadError;
-use crate::nn::weights::Placement;
+use crate::nn::weights::{Format, Placement};
 
 /// A kind of device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,13 +83,21 @@ impl FromStr for Precision {
     }
 }
 
-/// On the CPU, half precision saves memory only: layers compute in f32, which its instructions are made for.
-pub(super) fn placement(device: &Device, precision: Precision) -> Placement {
-    let storage = match precision {
+/// Where weights of this number format go. On the CPU what flows between the layers is always f32.
+///
+/// # Errors
+/// A number format that the device has no layers for.
+pub(super) fn placement(device: &Device, precision: Precision) -> Result<Placement, LoadError> {
+    let dtype = match precision {
+        Precision::F32 if device.is_cpu() => return Ok(Placement::cpu(Format::F32)),
+        Precision::Bf16 if device.is_cpu() => return Ok(Placement::cpu(Format::Bf16)),
+        Precision::F16 if device.is_cpu() => {
+            let problem = "the device `cpu` computes with weights in f32 or bf16; choose `bf16` in place of `f16`";
+            return Err(LoadError::Device(problem.to_owned()));
+        }
         Precision::F32 => DType::F32,
         Precision::Bf16 => DType::BF16,
         Precision::F16 => DType::F16,
     };
-    let compute = if device.is_cpu() { DType::F32 } else { storage };
-    Placement { device: device.clone(), storage, compute }
+    Ok(Placement { device: device.clone(), storage: dtype, compute: dtype })
 }

@@ -16,7 +16,6 @@ use super::device::{DeviceChoice, Precision, placement};
 use super::error::{LoadError, PaintError};
 use super::folder::Folder;
 use super::index::{Family, Index, scheduler_config};
-use super::picture;
 use super::rng::Generator;
 use super::scheduler::{Choice, Course, Kind, NoiseScheduler, begin, lcm};
 use super::unet::{Conditioning, Unet, UnetConfig, guidance_embedding};
@@ -126,7 +125,7 @@ impl Pipeline {
         let folder = Folder::new(folder);
         let index = Index::read(&folder)?;
         let device = options.device.open()?;
-        let placement = placement(&device, options.precision);
+        let placement = placement(&device, options.precision)?;
         let own_config = scheduler_config(&folder, index.family, false)?;
         let trial = match index.family {
             Family::Lcm => Course::Below { steps: 1, strength: 1.0 },
@@ -300,8 +299,7 @@ impl Pipeline {
     /// Scaled latents of the frame, and their shape.
     fn encode(&self, image: &RgbImage, random: &mut Generator) -> Result<(Vec<f32>, [usize; 3]), PaintError> {
         let stage = "encoding the frame";
-        let encoded = picture::to_tensor(image, &self.placement.device);
-        let encoded = encoded.and_then(|picture| self.vae.encode(&picture, random));
+        let encoded = self.vae.encode(image, random);
         let (mut latents, shape) = encoded.map_err(|source| PaintError::Compute { stage, source })?;
         let scaling = self.vae.scaling as f32;
         match self.normal() {
@@ -349,11 +347,7 @@ impl Pipeline {
             }
             None => latents.iter_mut().for_each(|x| *x /= scaling),
         }
-        let [channels, height, width] = shape;
-        let picture = Tensor::from_vec(latents, (1, channels, height, width), &self.placement.device)
-            .and_then(|latents| self.vae.decode(&latents))
-            .and_then(|picture| picture::to_picture(&picture));
-        let picture = picture.map_err(|source| PaintError::Compute { stage, source })?;
+        let picture = self.vae.decode(latents, shape).map_err(|source| PaintError::Compute { stage, source })?;
         picture.ok_or(PaintError::NotFinite { stage })
     }
 
