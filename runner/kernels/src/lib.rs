@@ -10,10 +10,12 @@ mod activation;
 mod attention;
 mod conv;
 mod epilogue;
+mod gemm;
 mod isa;
 mod linear;
 mod norm;
 mod packed;
+mod simd;
 
 pub use activation::Activation;
 pub use attention::{Heads, Mask};
