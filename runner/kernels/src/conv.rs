@@ -1,7 +1,6 @@
 //! Two-dimensional convolution.
 
-use rayon::prelude::*;
-
+use crate::gemm::{self, Patches, Product};
 use crate::{Cpu, Epilogue, Packed};
 
 /// The size of a feature map `[batch, height, width, channels]`.
@@ -75,33 +74,9 @@ impl Cpu {
     ) {
         let shape = weight.shape();
         let out = window.of(size, shape.outputs);
-        assert_eq!(x.len(), size.values(), "the input has another size");
         assert_eq!(y.len(), out.values(), "the result has another size");
         assert_eq!((shape.channels, shape.taps), (size.channels, window.size * window.size), "another kernel");
         epilogue.check(size.batch, shape.outputs, out.values());
-        let Window { stride, before, repeat, .. } = window;
-        let source = |position: usize, length: usize| {
-            (position.checked_sub(before)).map(|position| position / repeat).filter(|&position| position < length)
-        };
-        y.par_chunks_mut(out.channels).enumerate().for_each(|(pixel, y)| {
-            let (picture, row, column) =
-                (pixel / (out.height * out.width), pixel / out.width % out.height, pixel % out.width);
-            let mut patch = vec![0.0; shape.inputs()];
-            for (tap, patch) in patch.chunks_exact_mut(size.channels).enumerate() {
-                let (i, j) = (tap / window.size, tap % window.size);
-                let (i, j) = (source(row * stride + i, size.height), source(column * stride + j, size.width));
-                if let (Some(i), Some(j)) = (i, j) {
-                    let start = ((picture * size.height + i) * size.width + j) * size.channels;
-                    patch.copy_from_slice(&x[start..start + size.channels]);
-                }
-            }
-            for (output, y) in y.iter_mut().enumerate() {
-                let mut sum: f32 = patch.iter().enumerate().map(|(k, x)| x * weight.at(output, k)).sum();
-                sum += epilogue.bias.map_or(0.0, |bias| bias[output]);
-                sum += epilogue.shift.map_or(0.0, |shift| shift[picture * out.channels + output]);
-                sum += epilogue.residual.map_or(0.0, |residual| residual[pixel * out.channels + output]);
-                *y = epilogue.activation.of(sum);
-            }
-        });
+        gemm::run(self, Product { patches: Patches::new(x, size, window), weight, epilogue, y });
     }
 }

@@ -10,11 +10,15 @@ mod activation;
 mod attention;
 mod conv;
 mod epilogue;
+mod gemm;
 mod isa;
 mod linear;
 mod map;
+mod math;
+mod moments;
 mod norm;
 mod packed;
+mod simd;
 
 pub use activation::Activation;
 pub use attention::{Heads, Mask};

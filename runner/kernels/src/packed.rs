@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use half::bf16;
@@ -16,6 +17,9 @@ pub(crate) const PANEL: usize = 16;
 
 /// The inputs of a `bf16` panel are a multiple of this: what one AMX tile takes.
 pub(crate) const PAIRED: usize = 32;
+
+// Packed numbers are little-endian, and kernels read them as they are.
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// Panels begin at multiples of this many bytes.
 const ALIGNMENT: usize = 64;
@@ -113,6 +117,13 @@ impl fmt::Display for PackError {
 
 impl std::error::Error for PackError {}
 
+/// The numbers of either format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+}
+
 /// Weights in the order in which kernels read them.
 #[derive(Clone, Debug)]
 pub struct Packed {
@@ -164,21 +175,21 @@ impl Packed {
         self.format
     }
 
-    /// The weights from the `k`th input to one of the outputs, widened.
-    pub(crate) fn at(&self, output: usize, k: usize) -> f32 {
-        let inputs = self.shape.padded_inputs(self.format);
-        let (panel, lane) = (output / PANEL, output % PANEL);
+    /// The numbers of the packed form.
+    pub(crate) fn values(&self) -> Values<'_> {
         let bytes = self.as_bytes();
-        match self.format {
-            Format::F32 => {
-                let index = 4 * ((panel * inputs + k) * PANEL + lane);
-                f32::from_le_bytes(bytes[index..index + 4].try_into().expect("four bytes"))
-            }
-            Format::Bf16 => {
-                let index = 2 * ((panel * inputs + k / 2 * 2) * PANEL + 2 * lane + k % 2);
-                bf16::from_le_bytes(bytes[index..index + 2].try_into().expect("two bytes")).to_f32()
+        // SAFETY: the bytes begin at a multiple of 64, are whole numbers, and every pattern of bits is one.
+        unsafe {
+            match self.format {
+                Format::F32 => Values::F32(slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / 4)),
+                Format::Bf16 => Values::Bf16(slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / 2)),
             }
         }
+    }
+
+    /// How many of them a panel has.
+    pub(crate) fn panel_length(&self) -> usize {
+        self.shape.padded_inputs(self.format) * PANEL
     }
 }
 
@@ -227,13 +238,13 @@ impl From<[u8; ALIGNMENT]> for Line {
 impl AsRef<[u8]> for Aligned {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: a `Line` is 64 bytes without padding.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * ALIGNMENT) }
+        unsafe { slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * ALIGNMENT) }
     }
 }
 
 impl Aligned {
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: a `Line` is 64 bytes without padding, and every byte pattern is one.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * ALIGNMENT) }
+        unsafe { slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * ALIGNMENT) }
     }
 }

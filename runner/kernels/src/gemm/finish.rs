@@ -1,0 +1,110 @@
+//! From sums to the result: the epilogue.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::PANEL;
+use crate::simd::{Simd, Task};
+use crate::{Activation, Epilogue};
+
+/// A result that tasks write to at once, each its own part.
+pub(crate) struct Output<'a> {
+    first: *mut f32,
+    length: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: `Output::part` makes its caller promise that parts do not overlap.
+unsafe impl Sync for Output<'_> {}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(y: &'a mut [f32]) -> Self {
+        Self { first: y.as_mut_ptr(), length: y.len(), borrow: PhantomData }
+    }
+
+    /// # Safety
+    /// Nobody else has a part that overlaps with this one.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
+    unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.length);
+        // SAFETY: it is within the slice that is borrowed for 'a, and the caller promises that it is the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
+    }
+}
+
+/// Writes a block of sums with the epilogue.
+pub(crate) struct Finish<'a> {
+    /// `[panels][c_rows][16]`
+    pub(crate) c: &'a [f32],
+    pub(crate) c_rows: usize,
+    /// The result's rows, of which the block has the sums.
+    pub(crate) rows: Range<usize>,
+    pub(crate) rows_per_picture: usize,
+    /// The weight's panels, of which the block has the sums.
+    pub(crate) panels: Range<usize>,
+    pub(crate) outputs: usize,
+    pub(crate) epilogue: Epilogue<'a>,
+}
+
+impl Finish<'_> {
+    /// # Safety
+    /// No other task writes these rows of these panels.
+    pub(crate) unsafe fn run<S: Simd>(self, simd: S, y: &Output<'_>) {
+        struct Compiled<'a>(Finish<'a>, &'a Output<'a>);
+        impl Task for Compiled<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) {
+                for (index, row) in self.0.rows.clone().enumerate() {
+                    // SAFETY: `Finish::run`'s caller promises it.
+                    unsafe { self.0.row(index, row, self.1) };
+                }
+            }
+        }
+        simd.run(Compiled(self, y));
+    }
+
+    /// # Safety
+    /// No other task writes this row of these panels.
+    #[inline(always)]
+    unsafe fn row(&self, index: usize, row: usize, y: &Output<'_>) {
+        let picture = row / self.rows_per_picture;
+        for (panel, c) in self.panels.clone().zip(self.c.chunks_exact(self.c_rows * PANEL)) {
+            let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
+            let of_row = |row: usize| row * self.outputs + outputs.start..row * self.outputs + outputs.end;
+            let mut sums: [f32; PANEL] = std::array::from_fn(|lane| c[index * PANEL + lane]);
+            if let Some(bias) = self.epilogue.bias {
+                add(&mut sums, &bias[outputs.clone()]);
+            }
+            if let Some(shift) = self.epilogue.shift {
+                add(&mut sums, &shift[of_row(picture)]);
+            }
+            if let Some(residual) = self.epilogue.residual {
+                add(&mut sums, &residual[of_row(row)]);
+            }
+            match self.epilogue.activation {
+                Activation::None => {}
+                Activation::Relu => sums = sums.map(|sum| sum.max(0.0)),
+                activation => sums = sums.map(|sum| activation.of(sum)),
+            }
+            // SAFETY: the caller's promise.
+            let y = unsafe { y.part(of_row(row)) };
+            if let Ok(y) = <&mut [f32; PANEL]>::try_from(&mut *y) {
+                *y = sums;
+            } else {
+                y.copy_from_slice(&sums[..y.len()]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32; PANEL], terms: &[f32]) {
+    if let Ok(terms) = <&[f32; PANEL]>::try_from(terms) {
+        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    } else {
+        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    }
+}

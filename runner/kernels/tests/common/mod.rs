@@ -1,0 +1,127 @@
+//! Random problems, and their solutions in plain loops with sums in `f64`.
+
+use half::bf16;
+use livewebcam_kernels::{Activation, Epilogue, Format, Isa, MapSize, WeightShape, Window};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Numbers between -1 and 1.
+pub fn noise(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// A convolution with everything that belongs to it.
+pub struct Problem {
+    pub size: MapSize,
+    pub window: Window,
+    pub shape: WeightShape,
+    pub x: Vec<f32>,
+    pub weight: Vec<f32>,
+    pub bias: Option<Vec<f32>>,
+    pub shift: Option<Vec<f32>>,
+    pub residual: Option<Vec<f32>>,
+    pub activation: Activation,
+}
+
+/// Which parts of the epilogue there are: bits 1, 2 and 4 for the bias, the shift and the residual.
+#[derive(Clone, Copy)]
+pub struct Parts(pub u32, pub Activation);
+
+impl Problem {
+    pub fn random(seed: u64, size: MapSize, window: Window, outputs: usize, parts: Parts) -> Self {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let shape = WeightShape { outputs, channels: size.channels, taps: window.size * window.size };
+        let values = window.of(size, outputs).values();
+        Self {
+            x: noise(rng, size.values()),
+            weight: noise(rng, outputs * shape.inputs()),
+            bias: (parts.0 & 1 != 0).then(|| noise(rng, outputs)),
+            shift: (parts.0 & 2 != 0).then(|| noise(rng, size.batch * outputs)),
+            residual: (parts.0 & 4 != 0).then(|| noise(rng, values)),
+            activation: parts.1,
+            size,
+            window,
+            shape,
+        }
+    }
+
+    pub fn epilogue(&self) -> Epilogue<'_> {
+        Epilogue {
+            bias: self.bias.as_deref(),
+            shift: self.shift.as_deref(),
+            residual: self.residual.as_deref(),
+            activation: self.activation,
+        }
+    }
+
+    /// The result, and for each value the sum of all its terms' magnitudes.
+    pub fn solve(&self, format: Format, isa: Isa) -> Vec<(f64, f64)> {
+        let Self { size, window, shape, .. } = *self;
+        let out = window.of(size, shape.outputs);
+        let rounded = |x: f32, round: bool| f64::from(if round { bf16::from_f32(x).to_f32() } else { x });
+        let x: Vec<f64> = (self.x.iter()).map(|&x| rounded(x, format == Format::Bf16 && isa == Isa::Amx)).collect();
+        let weight: Vec<f64> = self.weight.iter().map(|&w| rounded(w, format == Format::Bf16)).collect();
+        let source = |position: usize, length: usize| {
+            (position.checked_sub(window.before)).map(|at| at / window.repeat).filter(|&at| at < length)
+        };
+        let mut solution = Vec::with_capacity(out.values());
+        for pixel in 0..out.values() / out.channels {
+            let (picture, row, column) =
+                (pixel / (out.height * out.width), pixel / out.width % out.height, pixel % out.width);
+            for output in 0..shape.outputs {
+                let (mut sum, mut magnitude) = (0.0, 0.0);
+                let mut add = |term: f64| (sum, magnitude) = (sum + term, magnitude + term.abs());
+                for tap in 0..shape.taps {
+                    let i = source(row * window.stride + tap / window.size, size.height);
+                    let j = source(column * window.stride + tap % window.size, size.width);
+                    let (Some(i), Some(j)) = (i, j) else { continue };
+                    let pixel = &x[((picture * size.height + i) * size.width + j) * size.channels..];
+                    for (channel, x) in pixel[..size.channels].iter().enumerate() {
+                        add(x * weight[(output * size.channels + channel) * shape.taps + tap]);
+                    }
+                }
+                let part = |part: &Option<Vec<f32>>, row: usize| {
+                    part.as_ref().map_or(0.0, |values| f64::from(values[row * shape.outputs + output]))
+                };
+                add(part(&self.bias, 0));
+                add(part(&self.shift, picture));
+                add(part(&self.residual, pixel));
+                solution.push((activate(self.activation, sum), magnitude));
+            }
+        }
+        solution
+    }
+}
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::None => x,
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Relu => x.max(0.0),
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+    }
+}
+
+/// By its Taylor series, which is exact enough for the small numbers here.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 5.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..150 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * std::f64::consts::FRAC_2_SQRT_PI
+}
+
+/// `y` is the solution, but for `tolerance` times the magnitude of what was summed.
+pub fn assert_solves(y: &[f32], solution: &[(f64, f64)], tolerance: f64, what: &str) {
+    assert_eq!(y.len(), solution.len(), "{what}");
+    for (index, (&y, &(expected, magnitude))) in y.iter().zip(solution).enumerate() {
+        let error = (f64::from(y) - expected).abs();
+        assert!(error <= tolerance * (magnitude + 1.0), "{what}: value {index} is {y}, not {expected}");
+    }
+}
