@@ -1,5 +1,5 @@
-//! Makes a checkpoint of a published model's full size in diffusers' layout, with random weights: for measuring memory and
-//! speed where the real one cannot be had. `cargo run --release --example random_model -- sd-turbo FOLDER`
+//! Makes a checkpoint of a published model's full size in diffusers' layout, with random weights and a TAESD: for measuring
+//! memory and speed where the real one cannot be had. `cargo run --release --example random_model -- sd-turbo FOLDER`
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -145,9 +145,11 @@ fn configurations(model: &str) -> Result<Vec<(&'static str, Value)>> {
             large_clip(12),
         ),
     };
+    let taesd = json!({ "_class_name": "AutoencoderTiny" });
     let mut files = vec![
         ("scheduler/scheduler_config.json", noise),
         ("vae/config.json", vae),
+        (if model == "sdxl" { "taesdxl/config.json" } else { "taesd/config.json" }, taesd),
         ("unet/config.json", unet),
         ("text_encoder/config.json", text),
     ];

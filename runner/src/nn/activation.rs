@@ -102,3 +102,18 @@ fn geglu_by_candle(x: &Tensor) -> Result<Tensor> {
     let gate = x.narrow(D::Minus1, width, width)?.contiguous()?.gelu_erf()?;
     x.narrow(D::Minus1, 0, width)? * gate
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, random};
+    use super::*;
+
+    #[test]
+    fn kernels_and_candle_agree() {
+        let x = (random(1, &[3, 20]) * 5.0).expect("rows");
+        for activation in [Activation::Silu, Activation::Relu, Activation::Gelu, Activation::QuickGelu] {
+            assert_close(&activation.forward(&x).expect("rows"), &activation.by_candle(&x).expect("rows"));
+        }
+        assert_close(&geglu_by_kernels(&x).expect("rows"), &geglu_by_candle(&x).expect("rows"));
+    }
+}

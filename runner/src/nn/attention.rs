@@ -65,3 +65,18 @@ fn causal(start: usize, length: usize, keys: usize, like: &Tensor) -> Result<Ten
     let values: Vec<f32> = (0..length).flat_map(|query| (0..keys).map(move |key| (query, key))).map(hidden).collect();
     Tensor::from_vec(values, (length, keys), like.device())?.to_dtype(like.dtype())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, random};
+    use super::*;
+
+    #[test]
+    fn kernels_and_candle_agree() {
+        for (queries, keys, mask) in [(5, 7, Mask::None), (6, 6, Mask::Causal), (1, 1, Mask::Causal)] {
+            let (q, k, v) = (random(1, &[2, queries, 12]), random(2, &[2, keys, 12]), random(3, &[2, keys, 12]));
+            let found = by_kernels(&q, &k, &v, 3, mask).expect("rows");
+            assert_close(&found, &by_candle(&q, &k, &v, 3, mask).expect("rows"));
+        }
+    }
+}

@@ -102,7 +102,11 @@ impl Conv2d {
     pub fn forward_then(&self, x: &Map, then: Then<'_>) -> Result<Map> {
         match &self.weight {
             Matrix::Packed(weight) => self.by_kernels(weight, x, 1, then),
-            Matrix::Tensor(weight) => Ok(Map::from_own(self.by_candle(weight, x.own(), then)?)),
+            Matrix::Tensor(weight) => {
+                let residual = then.residual.map(Map::own);
+                let y = self.by_candle(weight, x.own(), then.shift, residual)?;
+                Ok(Map::from_own(activation::by_candle(then.activation, y)?))
+            }
         }
     }
 
@@ -137,7 +141,13 @@ impl Conv2d {
     }
 
     /// Planes in, planes out.
-    fn by_candle(&self, weight: &Tensor, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+    fn by_candle(
+        &self,
+        weight: &Tensor,
+        x: &Tensor,
+        shift: Option<&Tensor>,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let Kernel { stride, before, after, .. } = self.kernel;
         let mut y = if before == after {
             x.conv2d(weight, before, stride, 1, 1)?
@@ -147,12 +157,53 @@ impl Conv2d {
         if let Some(bias) = &self.bias {
             y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
         }
-        if let Some(shift) = then.shift {
+        if let Some(shift) = shift {
             y = y.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?;
         }
-        if let Some(residual) = then.residual {
-            y = (y + residual.own())?;
+        residual.map_or(Ok(y.clone()), |residual| y + residual)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, matrices, random};
+    use super::*;
+
+    #[test]
+    fn kernels_and_candle_agree() {
+        let kernels = [Kernel::POINT, Kernel::SAME, Kernel::HALVING, Kernel::HALVING_ONE_SIDED];
+        for (seed, kernel) in kernels.into_iter().enumerate() {
+            let weight = random(seed, &[5, 7, kernel.size, kernel.size]);
+            let [packed, plain] = matrices(&weight);
+            let bias = Some(random(10, &[5]));
+            let (packed, plain) =
+                (Conv2d { weight: packed, bias: bias.clone(), kernel }, Conv2d { weight: plain, bias, kernel });
+            let (x, shift) = (random(11, &[2, 7, 6, 9]), random(12, &[2, 5]));
+            let map = Map::from_planes(&x).expect("a map");
+            let found = packed.forward(&map).and_then(|y| y.planes()).expect("a map");
+            assert_close(&found, &plain.by_candle(&weight, &x, None, None).expect("a map"));
+
+            let residual = random(13, found.dims());
+            let residual_map = Map::from_planes(&residual).expect("a map");
+            let then = Then { shift: Some(&shift), residual: Some(&residual_map), activation: Some(Activation::Relu) };
+            let found = packed.forward_then(&map, then).and_then(|y| y.planes()).expect("a map");
+            let wanted = plain.by_candle(&weight, &x, Some(&shift), Some(&residual)).and_then(|y| y.relu());
+            assert_close(&found, &wanted.expect("a map"));
         }
-        activation::by_candle(then.activation, y)
+    }
+
+    #[test]
+    fn a_map_is_enlarged_to_any_size_on_the_way() {
+        let weight = random(1, &[3, 2, 3, 3]);
+        let [packed, plain] = matrices(&weight);
+        let (kernel, bias) = (Kernel::SAME, None);
+        let (packed, plain) = (Conv2d { weight: packed, bias: None, kernel }, Conv2d { weight: plain, bias, kernel });
+        let x = random(2, &[1, 2, 4, 5]);
+        let map = Map::from_planes(&x).expect("a map");
+        for (height, width) in [(8, 10), (7, 9), (7, 10), (4, 5), (12, 15)] {
+            let found = packed.forward_resized(&map, height, width).and_then(|y| y.planes()).expect("a map");
+            let wanted = x.upsample_nearest2d(height, width).and_then(|x| plain.by_candle(&weight, &x, None, None));
+            assert_close(&found, &wanted.expect("a map"));
+        }
     }
 }

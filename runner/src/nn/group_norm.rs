@@ -75,3 +75,20 @@ impl GroupNorm {
         activation::by_candle(activation, y)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, random};
+    use super::*;
+
+    #[test]
+    fn kernels_and_candle_agree() {
+        let norm = GroupNorm { weight: random(1, &[6]), bias: random(2, &[6]), groups: 3, eps: 1e-5 };
+        let x = random(3, &[2, 6, 4, 5]);
+        let map = Map::from_planes(&x).expect("a map");
+        for activation in [None, Some(Activation::Silu)] {
+            let found = norm.run(&map, activation).and_then(|y| y.planes()).expect("a map");
+            assert_close(&found, &norm.by_candle(&x, activation).expect("a map"));
+        }
+    }
+}

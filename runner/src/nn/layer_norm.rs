@@ -44,3 +44,16 @@ impl LayerNorm {
         standardise(x, self.eps)?.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, random};
+    use super::*;
+
+    #[test]
+    fn kernels_and_candle_agree() {
+        let norm = LayerNorm { weight: random(1, &[19]), bias: random(2, &[19]), eps: 1e-5 };
+        let x = random(3, &[2, 3, 19]);
+        assert_close(&norm.by_kernels(&x).expect("rows"), &norm.by_candle(&x).expect("rows"));
+    }
+}

@@ -123,3 +123,24 @@ fn with_last(x: &Tensor, width: usize) -> Vec<usize> {
     *shape.last_mut().expect("a tensor with a last dimension") = width;
     shape
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, matrices, random};
+    use super::*;
+
+    #[test]
+    fn kernels_and_candle_agree() {
+        for shape in [&[5, 7][..], &[5, 7, 1, 1]] {
+            let bias = random(2, &[5]);
+            let [packed, plain] = matrices(&random(1, shape)).map(|weight| Linear { weight, bias: Some(bias.clone()) });
+            let (x, residual) = (random(3, &[2, 3, 7]), random(4, &[2, 3, 5]));
+            let both = |forward: &dyn Fn(&Linear) -> Result<Tensor>| {
+                assert_close(&forward(&packed).expect("rows"), &forward(&plain).expect("rows"));
+            };
+            both(&|linear| linear.forward(&x));
+            both(&|linear| linear.forward_plus(&x, &residual));
+            both(&|linear| linear.forward_activated(&x, Activation::Gelu));
+        }
+    }
+}

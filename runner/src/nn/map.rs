@@ -162,3 +162,36 @@ impl Map {
         self.tensor.device().is_cpu()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, random};
+    use super::*;
+
+    #[test]
+    fn a_map_is_made_of_planes_pixels_or_tokens() {
+        let planes = random(1, &[2, 3, 4, 5]);
+        let map = Map::from_planes(&planes).expect("a map");
+        let size = MapSize { batch: 2, height: 4, width: 5, channels: 3 };
+        assert_eq!(map.size(), size);
+        assert_close(&map.planes().expect("planes"), &planes);
+        let pixels = Map::from_pixels(map.pixels().expect("pixels"), size, &Device::Cpu, DType::F32).expect("a map");
+        assert_close(&pixels.planes().expect("planes"), &planes);
+        let tokens = map.tokens().expect("tokens");
+        assert_close(&tokens, &planes.flatten_from(2).and_then(|planes| planes.transpose(1, 2)).expect("tokens"));
+        let tokens = Map::from_tokens(&tokens, 4, 5).and_then(|map| map.planes()).expect("planes");
+        assert_close(&tokens, &planes);
+    }
+
+    #[test]
+    fn maps_are_joined_resized_and_scaled_as_candle_does_it() {
+        let (a, b) = (random(1, &[2, 3, 4, 5]), random(2, &[2, 1, 4, 5]));
+        let of = |planes: &Tensor| Map::from_planes(planes).expect("a map");
+        let joined = of(&a).concat(&of(&b)).and_then(|map| map.planes()).expect("planes");
+        assert_close(&joined, &Tensor::cat(&[&a, &b], 1).expect("planes"));
+        let larger = of(&a).resize(7, 10).and_then(|map| map.planes()).expect("planes");
+        assert_close(&larger, &a.upsample_nearest2d(7, 10).expect("planes"));
+        let scaled = of(&a).affine(2.0, -1.0).and_then(|map| map.planes()).expect("planes");
+        assert_close(&scaled, &a.affine(2.0, -1.0).expect("planes"));
+    }
+}

@@ -23,6 +23,8 @@ pub mod map;
 mod norm;
 mod pad;
 mod standardise;
+#[cfg(test)]
+mod testing;
 mod upsample;
 mod values;
 pub mod weights;

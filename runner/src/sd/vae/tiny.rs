@@ -159,7 +159,9 @@ pub(super) fn bounded(latent: f32) -> f32 {
 fn run(layers: &[Layer], mut x: Map) -> Result<Map> {
     for layer in layers {
         x = match layer {
-            Layer::Conv(conv, activation) => conv.forward_then(&x, Then { activation: *activation, ..Then::default() })?,
+            Layer::Conv(conv, activation) => {
+                conv.forward_then(&x, Then { activation: *activation, ..Then::default() })?
+            }
             Layer::Growing(conv, factor) => {
                 let size = x.size();
                 conv.forward_resized(&x, factor * size.height, factor * size.width)?
