@@ -16,8 +16,9 @@ mod widen;
 use half::bf16;
 
 pub(crate) use driver::Product;
+pub(crate) use finish::Output;
 pub(crate) use patches::Patches;
-pub(crate) use scratch::{Number, Scratch};
+pub(crate) use scratch::{Number, Scratch, bytes_of};
 
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
@@ -30,17 +31,24 @@ pub(crate) use crate::packed::PANEL;
 
 /// A number that operands are made of: `f32` or `bf16`.
 pub(crate) trait Element: Number + Default + Send + Sync {
+    /// How many inputs of an output lie side by side in a panel.
+    const SIDE_BY_SIDE: usize;
+
     /// The values, if they are of this type.
     fn of(values: Values<'_>) -> Option<&[Self]>;
 }
 
 impl Element for f32 {
+    const SIDE_BY_SIDE: usize = 1;
+
     fn of(values: Values<'_>) -> Option<&[Self]> {
         if let Values::F32(values) = values { Some(values) } else { None }
     }
 }
 
 impl Element for bf16 {
+    const SIDE_BY_SIDE: usize = 2;
+
     fn of(values: Values<'_>) -> Option<&[Self]> {
         if let Values::Bf16(values) = values { Some(values) } else { None }
     }
