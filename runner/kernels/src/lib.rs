@@ -16,6 +16,7 @@ mod linear;
 mod norm;
 mod packed;
 mod simd;
+mod winograd;
 
 pub use activation::Activation;
 pub use attention::{Heads, Mask};

@@ -1,0 +1,71 @@
+//! Weights at the points.
+
+use std::ops::Range;
+
+use half::bf16;
+
+use super::transform::{Lanes, REACH, weight};
+use crate::Packed;
+use crate::gemm::PANEL;
+use crate::packed::Values;
+use crate::simd::{Simd, Task};
+
+/// Transforms some channels of one panel of weights.
+pub(super) struct Weights<'a> {
+    pub(super) weight: &'a Packed,
+    pub(super) panel: usize,
+    pub(super) channels: Range<usize>,
+    /// For each point `[channels][16]`.
+    pub(super) to: &'a mut [f32],
+    /// From one point to the next.
+    pub(super) stride: usize,
+}
+
+impl Task for Weights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let length = self.weight.panel_length();
+        let panel = self.panel * length..(self.panel + 1) * length;
+        match self.weight.values() {
+            Values::F32(values) => {
+                let values = values[panel].as_chunks::<PANEL>().0;
+                self.each(simd, |k| values[k]);
+            }
+            Values::Bf16(values) => {
+                let pairs = values[panel].as_chunks::<{ 2 * PANEL }>().0;
+                self.each(simd, |k| widened(&pairs[k / 2], k % 2));
+            }
+        }
+    }
+}
+
+impl Weights<'_> {
+    #[inline(always)]
+    fn each<S: Simd>(self, simd: S, at: impl Fn(usize) -> Lanes) {
+        let channels = self.weight.shape().channels;
+        for (index, channel) in self.channels.enumerate() {
+            let taps: [Lanes; 9] = std::array::from_fn(|tap| at(tap * channels + channel));
+            let columns: [[Lanes; REACH]; 3] =
+                std::array::from_fn(|column| weight(simd, [&taps[column], &taps[column + 3], &taps[column + 6]]));
+            for i in 0..REACH {
+                let row = weight(simd, columns.each_ref().map(|column| &column[i]));
+                for (j, point) in row.iter().enumerate() {
+                    self.to[(i * REACH + j) * self.stride + index * PANEL..][..PANEL].copy_from_slice(point);
+                }
+            }
+        }
+    }
+}
+
+/// One of the two inputs of a pair.
+#[inline(always)]
+fn widened(pairs: &[bf16; 2 * PANEL], which: usize) -> Lanes {
+    let mut lanes = [0.0; PANEL];
+    for (lane, value) in lanes.iter_mut().enumerate() {
+        let pair = u32::from(pairs[2 * lane].to_bits()) | u32::from(pairs[2 * lane + 1].to_bits()) << 16;
+        *value = f32::from_bits((pair << (16 - 16 * which)) & 0xffff_0000);
+    }
+    lanes
+}
