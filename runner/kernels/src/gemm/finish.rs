@@ -64,7 +64,7 @@ impl Finish<'_> {
                 let Self(finish, sums, y) = self;
                 for (index, row) in sums.rows.enumerate() {
                     for (panel, c) in sums.panels.clone().zip(sums.c.chunks_exact(sums.c_rows * PANEL)) {
-                        let sums = std::array::from_fn(|lane| c[index * PANEL + lane]);
+                        let sums = c[index * PANEL..][..PANEL].try_into().expect("sixteen");
                         // SAFETY: `Finish::run`'s caller promises it.
                         unsafe { finish.put(sums, row, panel, y) };
                     }
@@ -94,8 +94,8 @@ impl Finish<'_> {
         }
         match self.epilogue.activation {
             Activation::None => {}
-            Activation::Relu => sums = sums.map(|sum| sum.max(0.0)),
-            activation => sums = sums.map(|sum| activation.of(sum)),
+            Activation::Relu => sums.iter_mut().for_each(|sum| *sum = sum.max(0.0)),
+            activation => sums.iter_mut().for_each(|sum| *sum = activation.of(*sum)),
         }
         // SAFETY: the caller's promise.
         let y = unsafe { y.part(of_row(row)) };

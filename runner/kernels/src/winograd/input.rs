@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::tiles::Tiles;
-use super::transform::{Lanes, REACH, input};
+use super::transform::{REACH, ZEROS, input};
 use crate::gemm::{PANEL, Patches};
 use crate::simd::{Simd, Task};
 
@@ -19,8 +19,6 @@ pub(super) struct Inputs<'a> {
     pub(super) stride: usize,
 }
 
-const ZEROS: Lanes = [0.0; PANEL];
-
 impl Task for Inputs<'_> {
     type Output = ();
 
@@ -29,24 +27,27 @@ impl Task for Inputs<'_> {
         let width = self.channels.len();
         for (index, tile) in self.range.enumerate() {
             let (picture, top, left) = self.tiles.at(tile);
-            let pixels: [[Option<&[f32]>; REACH]; REACH] = std::array::from_fn(|j| {
-                std::array::from_fn(|i| {
-                    let pixel = self.patches.pixel(picture, top + i, left + j)?;
-                    Some(&pixel[self.channels.clone()])
-                })
-            });
+            let mut pixels = [[None; REACH]; REACH];
+            for (j, column) in pixels.iter_mut().enumerate() {
+                for (i, pixel) in column.iter_mut().enumerate() {
+                    let all = self.patches.pixel(picture, top + i, left + j);
+                    *pixel = all.map(|pixel| &pixel[self.channels.clone()]);
+                }
+            }
             for channel in (0..width).step_by(PANEL) {
-                let columns: [[Lanes; REACH]; REACH] = std::array::from_fn(|j| {
-                    input(
-                        simd,
-                        pixels[j].map(|pixel| match pixel {
-                            Some(pixel) => pixel[channel..channel + PANEL].try_into().expect("sixteen"),
-                            None => &ZEROS,
-                        }),
-                    )
-                });
+                let mut columns = [[ZEROS; REACH]; REACH];
+                for (column, pixels) in columns.iter_mut().zip(&pixels) {
+                    let mut lanes = [&ZEROS; REACH];
+                    for (lanes, pixel) in lanes.iter_mut().zip(pixels) {
+                        if let Some(pixel) = pixel {
+                            *lanes = pixel[channel..channel + PANEL].try_into().expect("sixteen");
+                        }
+                    }
+                    *column = input(simd, lanes);
+                }
                 for i in 0..REACH {
-                    let row = input(simd, columns.each_ref().map(|column| &column[i]));
+                    let [a, b, c, d, e, f] = &columns;
+                    let row = input(simd, [&a[i], &b[i], &c[i], &d[i], &e[i], &f[i]]);
                     for (j, point) in row.iter().enumerate() {
                         let at = (i * REACH + j) * self.stride + index * width + channel;
                         self.to[at..at + PANEL].copy_from_slice(point);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::tiles::Tiles;
-use super::transform::{Lanes, REACH, TILE, output};
+use super::transform::{Lanes, REACH, TILE, ZEROS, output};
 use crate::conv::MapSize;
 use crate::gemm::{Finish, Output, PANEL};
 use crate::simd::{Simd, Task};
@@ -48,14 +48,17 @@ impl Outputs<'_> {
     /// No other task writes this tile of this panel.
     #[inline(always)]
     unsafe fn tile<S: Simd>(&self, simd: S, first: usize, tile: usize, panel: usize) {
-        let point = |i: usize, j: usize| -> &Lanes {
-            self.from[first + (i * REACH + j) * self.stride..][..PANEL].try_into().expect("sixteen")
-        };
-        let columns: [[Lanes; TILE]; REACH] =
-            std::array::from_fn(|j| output(simd, std::array::from_fn(|i| point(i, j))));
+        let point =
+            |point: usize| -> &Lanes { self.from[first + point * self.stride..][..PANEL].try_into().expect("sixteen") };
+        let mut columns = [[ZEROS; TILE]; REACH];
+        for (j, column) in columns.iter_mut().enumerate() {
+            *column =
+                output(simd, [point(j), point(j + 6), point(j + 12), point(j + 18), point(j + 24), point(j + 30)]);
+        }
+        let [a, b, c, d, e, f] = &columns;
         let (picture, top, left) = self.tiles.at(tile);
         for i in 0..TILE.min(self.out.height - top) {
-            let pixels = output(simd, columns.each_ref().map(|column| &column[i]));
+            let pixels = output(simd, [&a[i], &b[i], &c[i], &d[i], &e[i], &f[i]]);
             let row = (picture * self.out.height + top + i) * self.out.width + left;
             for (j, sums) in pixels.into_iter().enumerate().take(self.out.width - left) {
                 // SAFETY: the caller's promise.

@@ -11,6 +11,8 @@ use crate::simd::Simd;
 /// Channels or outputs that are transformed together.
 pub(super) type Lanes = [f32; PANEL];
 
+pub(super) const ZEROS: Lanes = [0.0; PANEL];
+
 /// The width of a tile of the result.
 pub(super) const TILE: usize = 4;
 
@@ -27,7 +29,7 @@ const FAR_2: f32 = FAR * FAR;
 pub(super) fn input<S: Simd>(simd: S, d: [&Lanes; REACH]) -> [Lanes; REACH] {
     let mut v = [[0.0; PANEL]; REACH];
     for lane in 0..PANEL {
-        let d = d.map(|d| d[lane]);
+        let d = [d[0][lane], d[1][lane], d[2][lane], d[3][lane], d[4][lane], d[5][lane]];
         let add = |factor, x, y| simd.mul_add(factor, x, y);
         let (even_near, odd_near) = (add(-FAR_2, d[2], d[4]), add(-FAR_2, d[1], d[3]));
         let (even_far, odd_far) = (add(-NEAR_2, d[2], d[4]), add(-NEAR_2, d[1], d[3]));
@@ -49,7 +51,7 @@ pub(super) fn weight<S: Simd>(simd: S, g: [&Lanes; 3]) -> [Lanes; REACH] {
     const OF_FAR: f32 = 0.5 / (FAR_2 * (FAR_2 - NEAR_2));
     let mut u = [[0.0; PANEL]; REACH];
     for lane in 0..PANEL {
-        let g = g.map(|g| g[lane]);
+        let g = [g[0][lane], g[1][lane], g[2][lane]];
         let add = |factor, x, y| simd.mul_add(factor, x, y);
         let (even_near, odd_near) = (OF_NEAR * add(NEAR_2, g[2], g[0]), OF_NEAR * NEAR * g[1]);
         let (even_far, odd_far) = (OF_FAR * add(FAR_2, g[2], g[0]), OF_FAR * FAR * g[1]);
@@ -68,7 +70,7 @@ pub(super) fn weight<S: Simd>(simd: S, g: [&Lanes; 3]) -> [Lanes; REACH] {
 pub(super) fn output<S: Simd>(simd: S, m: [&Lanes; REACH]) -> [Lanes; TILE] {
     let mut y = [[0.0; PANEL]; TILE];
     for lane in 0..PANEL {
-        let m = m.map(|m| m[lane]);
+        let m = [m[0][lane], m[1][lane], m[2][lane], m[3][lane], m[4][lane], m[5][lane]];
         let add = |factor, x, y| simd.mul_add(factor, x, y);
         let (even_near, odd_near) = (m[1] + m[2], m[1] - m[2]);
         let (even_far, odd_far) = (m[3] + m[4], m[3] - m[4]);

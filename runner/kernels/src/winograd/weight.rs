@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::transform::{Lanes, REACH, weight};
+use super::transform::{Lanes, REACH, ZEROS, weight};
 use crate::Packed;
 use crate::gemm::PANEL;
 use crate::packed::Values;
@@ -46,11 +46,18 @@ impl Weights<'_> {
     fn each<S: Simd>(self, simd: S, at: impl Fn(usize) -> Lanes) {
         let channels = self.weight.shape().channels;
         for (index, channel) in self.channels.enumerate() {
-            let taps: [Lanes; 9] = std::array::from_fn(|tap| at(tap * channels + channel));
-            let columns: [[Lanes; REACH]; 3] =
-                std::array::from_fn(|column| weight(simd, [&taps[column], &taps[column + 3], &taps[column + 6]]));
+            let mut columns = [[ZEROS; REACH]; 3];
+            for (tap, column) in columns.iter_mut().enumerate() {
+                let taps = [
+                    at(tap * channels + channel),
+                    at((tap + 3) * channels + channel),
+                    at((tap + 6) * channels + channel),
+                ];
+                *column = weight(simd, [&taps[0], &taps[1], &taps[2]]);
+            }
+            let [a, b, c] = &columns;
             for i in 0..REACH {
-                let row = weight(simd, columns.each_ref().map(|column| &column[i]));
+                let row = weight(simd, [&a[i], &b[i], &c[i]]);
                 for (j, point) in row.iter().enumerate() {
                     self.to[(i * REACH + j) * self.stride + index * PANEL..][..PANEL].copy_from_slice(point);
                 }
