@@ -79,39 +79,47 @@ impl Finish<'_> {
     /// # Safety
     /// No other task writes this row of this panel.
     #[inline(always)]
-    pub(crate) unsafe fn put(&self, mut sums: [f32; PANEL], row: usize, panel: usize, y: &Output<'_>) {
+    pub(crate) unsafe fn put(&self, sums: Lanes, row: usize, panel: usize, y: &Output<'_>) {
+        let first = panel * PANEL;
+        let count = PANEL.min(self.outputs - first);
+        let of_row = row * self.outputs + first;
+        // SAFETY: the caller's promise.
+        let y = unsafe { y.part(of_row..of_row + count) };
+        if let Ok(y) = <&mut Lanes>::try_from(&mut *y) {
+            *y = self
+                .apply(sums, row, first, |values, first| *values[first..].first_chunk().expect("there are sixteen"));
+        } else {
+            let sums = self.apply(sums, row, first, |values, first| {
+                let mut lanes = [0.0; PANEL];
+                lanes[..count].copy_from_slice(&values[first..first + count]);
+                lanes
+            });
+            y.copy_from_slice(&sums[..count]);
+        }
+    }
+
+    /// The epilogue of one row, from the `first` output on; `take` reads its terms.
+    #[inline(always)]
+    fn apply(&self, mut sums: Lanes, row: usize, first: usize, take: impl Fn(&[f32], usize) -> Lanes) -> Lanes {
+        let Epilogue { bias, shift, residual, activation } = self.epilogue;
         let picture = row / self.rows_per_picture;
-        let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
-        let of_row = |row: usize| row * self.outputs + outputs.start..row * self.outputs + outputs.end;
-        if let Some(bias) = self.epilogue.bias {
-            add(&mut sums, &bias[outputs.clone()]);
+        let terms = [(bias, 0), (shift, picture * self.outputs), (residual, row * self.outputs)];
+        for (values, start) in terms {
+            if let Some(values) = values {
+                let terms = take(values, start + first);
+                for lane in 0..PANEL {
+                    sums[lane] += terms[lane];
+                }
+            }
         }
-        if let Some(shift) = self.epilogue.shift {
-            add(&mut sums, &shift[of_row(picture)]);
-        }
-        if let Some(residual) = self.epilogue.residual {
-            add(&mut sums, &residual[of_row(row)]);
-        }
-        match self.epilogue.activation {
+        match activation {
             Activation::None => {}
             Activation::Relu => sums.iter_mut().for_each(|sum| *sum = sum.max(0.0)),
             activation => sums.iter_mut().for_each(|sum| *sum = activation.of(*sum)),
         }
-        // SAFETY: the caller's promise.
-        let y = unsafe { y.part(of_row(row)) };
-        if let Ok(y) = <&mut [f32; PANEL]>::try_from(&mut *y) {
-            *y = sums;
-        } else {
-            y.copy_from_slice(&sums[..y.len()]);
-        }
+        sums
     }
 }
 
-#[inline(always)]
-fn add(sums: &mut [f32; PANEL], terms: &[f32]) {
-    if let Ok(terms) = <&[f32; PANEL]>::try_from(terms) {
-        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
-    } else {
-        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
-    }
-}
+/// The outputs of a panel.
+type Lanes = [f32; PANEL];

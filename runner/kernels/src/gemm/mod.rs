@@ -19,6 +19,7 @@ pub(crate) use driver::Product;
 pub(crate) use finish::{Finish, Output};
 pub(crate) use patches::Patches;
 pub(crate) use scratch::{Number, Scratch, bytes_of};
+pub(crate) use widen::{pairs, widened};
 
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]

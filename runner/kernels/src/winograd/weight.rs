@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use half::bf16;
-
 use super::transform::{Lanes, REACH, ZEROS, weight};
 use crate::Packed;
-use crate::gemm::PANEL;
+use crate::gemm::{PANEL, pairs, widened};
 use crate::packed::Values;
 use crate::simd::{Simd, Task};
 
@@ -34,8 +32,14 @@ impl Task for Weights<'_> {
                 self.each(simd, |k| values[k]);
             }
             Values::Bf16(values) => {
-                let pairs = values[panel].as_chunks::<{ 2 * PANEL }>().0;
-                self.each(simd, |k| widened(&pairs[k / 2], k % 2));
+                let pairs = pairs(&values[panel]);
+                self.each(simd, |k| {
+                    let mut lanes = ZEROS;
+                    for (lane, pair) in lanes.iter_mut().zip(&pairs[k / 2]) {
+                        *lane = widened(*pair, k % 2);
+                    }
+                    lanes
+                });
             }
         }
     }
@@ -64,15 +68,4 @@ impl Weights<'_> {
             }
         }
     }
-}
-
-/// One of the two inputs of a pair.
-#[inline(always)]
-fn widened(pairs: &[bf16; 2 * PANEL], which: usize) -> Lanes {
-    let mut lanes = [0.0; PANEL];
-    for (lane, value) in lanes.iter_mut().enumerate() {
-        let pair = u32::from(pairs[2 * lane].to_bits()) | u32::from(pairs[2 * lane + 1].to_bits()) << 16;
-        *value = f32::from_bits((pair << (16 - 16 * which)) & 0xffff_0000);
-    }
-    lanes
 }
