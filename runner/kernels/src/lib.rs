@@ -19,6 +19,7 @@ mod moments;
 mod norm;
 mod packed;
 mod simd;
+mod winograd;
 
 pub use activation::Activation;
 pub use attention::{Heads, Mask};
@@ -26,7 +27,7 @@ pub use conv::{MapSize, Window};
 pub use epilogue::Epilogue;
 pub use isa::Isa;
 pub use norm::{GroupNorm, LayerNorm};
-pub use packed::{Bytes, Format, PackError, Packed, WeightShape};
+pub use packed::{ALIGNMENT, Bytes, Format, PACKING, PackError, Packed, WeightShape, pack_into};
 
 /// This machine's processor, as the kernels use it. All work goes to the current rayon pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::slice;
 use std::sync::Arc;
 
 use half::bf16;
+use rayon::prelude::*;
 
 /// How many outputs lie side by side.
 pub(crate) const PANEL: usize = 16;
@@ -21,8 +22,11 @@ pub(crate) const PAIRED: usize = 32;
 // Packed numbers are little-endian, and kernels read them as they are.
 const _: () = assert!(cfg!(target_endian = "little"));
 
-/// Panels begin at multiples of this many bytes.
-const ALIGNMENT: usize = 64;
+/// Packed weights begin at multiples of this many bytes.
+pub const ALIGNMENT: usize = 64;
+
+/// Counts the changes of the order: weights that were packed by another version are no weights for this one.
+pub const PACKING: u32 = 1;
 
 /// The number format of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,17 @@ pub enum Format {
     F32,
     /// Its upper 16 bits.
     Bf16,
+}
+
+impl Format {
+    /// How many bytes a number has.
+    #[must_use]
+    pub fn width(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
 }
 
 /// The shape of torch's weight: `[outputs, channels, taps]`, with one tap for a linear layer.
@@ -61,11 +76,7 @@ impl WeightShape {
     /// How many bytes its packed form has.
     #[must_use]
     pub fn bytes(self, format: Format) -> usize {
-        let width = match format {
-            Format::F32 => 4,
-            Format::Bf16 => 2,
-        };
-        self.outputs.next_multiple_of(PANEL) * self.padded_inputs(format) * width
+        self.outputs.next_multiple_of(PANEL) * self.padded_inputs(format) * format.width()
     }
 }
 
@@ -202,24 +213,26 @@ pub fn pack_into(weight: &[f32], shape: WeightShape, format: Format, packed: &mu
     assert_eq!(packed.len(), shape.bytes(format));
     let WeightShape { channels, taps, .. } = shape;
     let inputs = shape.padded_inputs(format);
-    for (output, row) in weight.chunks_exact(shape.inputs()).enumerate() {
-        let (panel, lane) = (output / PANEL, output % PANEL);
-        for (channel, row) in row.chunks_exact(taps).enumerate() {
-            for (tap, &value) in row.iter().enumerate() {
-                let k = tap * channels + channel;
+    let panels = packed.par_chunks_exact_mut(PANEL * inputs * format.width());
+    panels.zip(weight.par_chunks(PANEL * shape.inputs())).for_each(|(panel, rows)| {
+        for (lane, row) in rows.chunks_exact(shape.inputs()).enumerate() {
+            for tap in 0..taps {
+                let values = row[tap..].iter().step_by(taps).zip(tap * channels..);
                 match format {
                     Format::F32 => {
-                        let index = 4 * ((panel * inputs + k) * PANEL + lane);
-                        packed[index..index + 4].copy_from_slice(&value.to_le_bytes());
+                        let panel = panel.as_chunks_mut::<4>().0;
+                        values.for_each(|(value, k)| panel[k * PANEL + lane] = value.to_le_bytes());
                     }
                     Format::Bf16 => {
-                        let index = 2 * ((panel * inputs + k / 2 * 2) * PANEL + 2 * lane + k % 2);
-                        packed[index..index + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes());
+                        let panel = panel.as_chunks_mut::<2>().0;
+                        for (value, k) in values {
+                            panel[k / 2 * 2 * PANEL + 2 * lane + k % 2] = bf16::from_f32(*value).to_le_bytes();
+                        }
                     }
                 }
             }
         }
-    }
+    });
 }
 
 /// Memory that begins at a multiple of [`ALIGNMENT`].

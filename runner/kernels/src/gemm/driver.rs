@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::finish::{Finish, Output};
+use super::finish::{Finish, Output, Sums};
 use super::scratch::bytes_of;
 use super::widen::Widen;
 use super::{Block, Element, Kernel, PANEL, Patches, Scratch};
@@ -130,17 +130,10 @@ fn run_task<K: Kernel>(
                 unsafe { kernel.multiply(block, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
             }
         }
-        let finish = Finish {
-            c,
-            c_rows: whole_rows,
-            rows,
-            rows_per_picture: patches.rows_per_picture(),
-            panels,
-            outputs: weight.shape().outputs,
-            epilogue,
-        };
+        let sums = Sums { c, c_rows: whole_rows, rows, panels };
+        let (outputs, rows_per_picture) = (weight.shape().outputs, patches.rows_per_picture());
         // SAFETY: tasks have different rows or different panels.
-        unsafe { finish.run(kernel.simd(), y) };
+        unsafe { Finish { outputs, rows_per_picture, epilogue }.run(kernel.simd(), sums, y) };
     });
 }
 

@@ -33,78 +33,93 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Writes a block of sums with the epilogue.
+/// What is done to sums before they are written.
+#[derive(Clone, Copy)]
 pub(crate) struct Finish<'a> {
-    /// `[panels][c_rows][16]`
-    pub(crate) c: &'a [f32],
-    pub(crate) c_rows: usize,
-    /// The result's rows, of which the block has the sums.
-    pub(crate) rows: Range<usize>,
-    pub(crate) rows_per_picture: usize,
-    /// The weight's panels, of which the block has the sums.
-    pub(crate) panels: Range<usize>,
     pub(crate) outputs: usize,
+    pub(crate) rows_per_picture: usize,
     pub(crate) epilogue: Epilogue<'a>,
 }
 
+/// Sums of some rows of some panels, `[panels][c_rows][16]`.
+pub(crate) struct Sums<'a> {
+    pub(crate) c: &'a [f32],
+    pub(crate) c_rows: usize,
+    pub(crate) rows: Range<usize>,
+    pub(crate) panels: Range<usize>,
+}
+
 impl Finish<'_> {
+    /// Writes them.
+    ///
     /// # Safety
     /// No other task writes these rows of these panels.
-    pub(crate) unsafe fn run<S: Simd>(self, simd: S, y: &Output<'_>) {
-        struct Compiled<'a>(Finish<'a>, &'a Output<'a>);
+    pub(crate) unsafe fn run<S: Simd>(self, simd: S, sums: Sums<'_>, y: &Output<'_>) {
+        struct Compiled<'a>(Finish<'a>, Sums<'a>, &'a Output<'a>);
         impl Task for Compiled<'_> {
             type Output = ();
 
             #[inline(always)]
             fn run<S: Simd>(self, _: S) {
-                for (index, row) in self.0.rows.clone().enumerate() {
-                    // SAFETY: `Finish::run`'s caller promises it.
-                    unsafe { self.0.row(index, row, self.1) };
+                let Self(finish, sums, y) = self;
+                for (index, row) in sums.rows.enumerate() {
+                    for (panel, c) in sums.panels.clone().zip(sums.c.chunks_exact(sums.c_rows * PANEL)) {
+                        let sums = c[index * PANEL..][..PANEL].try_into().expect("sixteen");
+                        // SAFETY: `Finish::run`'s caller promises it.
+                        unsafe { finish.put(sums, row, panel, y) };
+                    }
                 }
             }
         }
-        simd.run(Compiled(self, y));
+        simd.run(Compiled(self, sums, y));
     }
 
+    /// Writes those of one row of one panel.
+    ///
     /// # Safety
-    /// No other task writes this row of these panels.
+    /// No other task writes this row of this panel.
     #[inline(always)]
-    unsafe fn row(&self, index: usize, row: usize, y: &Output<'_>) {
-        let picture = row / self.rows_per_picture;
-        for (panel, c) in self.panels.clone().zip(self.c.chunks_exact(self.c_rows * PANEL)) {
-            let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
-            let of_row = |row: usize| row * self.outputs + outputs.start..row * self.outputs + outputs.end;
-            let mut sums: [f32; PANEL] = std::array::from_fn(|lane| c[index * PANEL + lane]);
-            if let Some(bias) = self.epilogue.bias {
-                add(&mut sums, &bias[outputs.clone()]);
-            }
-            if let Some(shift) = self.epilogue.shift {
-                add(&mut sums, &shift[of_row(picture)]);
-            }
-            if let Some(residual) = self.epilogue.residual {
-                add(&mut sums, &residual[of_row(row)]);
-            }
-            match self.epilogue.activation {
-                Activation::None => {}
-                Activation::Relu => sums = sums.map(|sum| sum.max(0.0)),
-                activation => sums = sums.map(|sum| activation.of(sum)),
-            }
-            // SAFETY: the caller's promise.
-            let y = unsafe { y.part(of_row(row)) };
-            if let Ok(y) = <&mut [f32; PANEL]>::try_from(&mut *y) {
-                *y = sums;
-            } else {
-                y.copy_from_slice(&sums[..y.len()]);
-            }
+    pub(crate) unsafe fn put(&self, sums: Lanes, row: usize, panel: usize, y: &Output<'_>) {
+        let first = panel * PANEL;
+        let count = PANEL.min(self.outputs - first);
+        let of_row = row * self.outputs + first;
+        // SAFETY: the caller's promise.
+        let y = unsafe { y.part(of_row..of_row + count) };
+        if let Ok(y) = <&mut Lanes>::try_from(&mut *y) {
+            *y = self
+                .apply(sums, row, first, |values, first| *values[first..].first_chunk().expect("there are sixteen"));
+        } else {
+            let sums = self.apply(sums, row, first, |values, first| {
+                let mut lanes = [0.0; PANEL];
+                lanes[..count].copy_from_slice(&values[first..first + count]);
+                lanes
+            });
+            y.copy_from_slice(&sums[..count]);
         }
     }
-}
 
-#[inline(always)]
-fn add(sums: &mut [f32; PANEL], terms: &[f32]) {
-    if let Ok(terms) = <&[f32; PANEL]>::try_from(terms) {
-        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
-    } else {
-        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    /// The epilogue of one row, from the `first` output on; `take` reads its terms.
+    #[inline(always)]
+    fn apply(&self, mut sums: Lanes, row: usize, first: usize, take: impl Fn(&[f32], usize) -> Lanes) -> Lanes {
+        let Epilogue { bias, shift, residual, activation } = self.epilogue;
+        let picture = row / self.rows_per_picture;
+        let terms = [(bias, 0), (shift, picture * self.outputs), (residual, row * self.outputs)];
+        for (values, start) in terms {
+            if let Some(values) = values {
+                let terms = take(values, start + first);
+                for lane in 0..PANEL {
+                    sums[lane] += terms[lane];
+                }
+            }
+        }
+        match activation {
+            Activation::None => {}
+            Activation::Relu => sums.iter_mut().for_each(|sum| *sum = sum.max(0.0)),
+            activation => sums.iter_mut().for_each(|sum| *sum = activation.of(*sum)),
+        }
+        sums
     }
 }
+
+/// The outputs of a panel.
+type Lanes = [f32; PANEL];

@@ -16,15 +16,16 @@ mod widen;
 use half::bf16;
 
 pub(crate) use driver::Product;
-pub(crate) use finish::Output;
+pub(crate) use finish::{Finish, Output};
 pub(crate) use patches::Patches;
 pub(crate) use scratch::{Number, Scratch, bytes_of};
+pub(crate) use widen::{pairs, widened};
 
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Avx2;
 use crate::simd::{Portable, Simd};
-use crate::{Cpu, Isa};
+use crate::{Cpu, Isa, winograd};
 
 /// How many outputs lie side by side in a panel.
 pub(crate) use crate::packed::PANEL;
@@ -125,10 +126,19 @@ pub(crate) struct Block {
 /// Computes `product` with the best kernel that `cpu` has for its weights' format.
 pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     match cpu.isa() {
-        Isa::Portable => product.run(Portable),
+        Isa::Portable => run_f32(Portable, product),
         #[cfg(target_arch = "x86_64")]
-        _ => product.run(Avx2::new().expect("Cpu holds an instruction set that the processor has")),
+        _ => run_f32(Avx2::new().expect("Cpu holds an instruction set that the processor has"), product),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
+    }
+}
+
+/// With a kernel whose products are worth saving.
+fn run_f32<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
+    if winograd::suits(&product) {
+        winograd::run(kernel, product);
+    } else {
+        product.run(kernel);
     }
 }

@@ -31,6 +31,24 @@ impl<'a> Patches<'a> {
         self.out.height * self.out.width
     }
 
+    /// What moves over the map.
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The size of the result, of one channel.
+    pub(crate) fn out(&self) -> MapSize {
+        self.out
+    }
+
+    /// The channels at a position of the padded map, where it has any.
+    #[inline(always)]
+    pub(crate) fn pixel(&self, picture: usize, row: usize, column: usize) -> Option<&'a [f32]> {
+        let (row, column) = (self.source(row, self.size.height)?, self.source(column, self.size.width)?);
+        let MapSize { height, width, channels, .. } = self.size;
+        Some(&self.x[((picture * height + row) * width + column) * channels..][..channels])
+    }
+
     /// The matrix, where it is in memory as it is: row after row.
     pub(crate) fn in_place(&self) -> Option<&'a [f32]> {
         (self.window == Window::POINT).then_some(self.x)
@@ -75,6 +93,7 @@ impl<'a> Patches<'a> {
     }
 
     /// Which row or column of the map is at this position of the padded one.
+    #[inline(always)]
     fn source(&self, position: usize, length: usize) -> Option<usize> {
         let position = position.checked_sub(self.window.before)? / self.window.repeat;
         (position < length).then_some(position)

@@ -1,12 +1,14 @@
 //! Memory that a thread keeps from one product to the next.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::thread::LocalKey;
 
 /// What every part of the scratch memory begins at a multiple of, in bytes.
 const ALIGNMENT: usize = 64;
 
 thread_local! {
-    static MEMORY: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static OWN: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static SHARED: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
 #[derive(Clone, Copy)]
@@ -35,18 +37,30 @@ pub(crate) const fn bytes_of<T: Number>(count: usize) -> usize {
 }
 
 impl Scratch<'_> {
-    /// Calls `work` with the thread's scratch memory of `bytes`, which is not to be asked for again in there.
+    /// Calls `work` with `bytes` of this thread's scratch memory.
     pub(crate) fn with<R>(bytes: usize, work: impl FnOnce(Scratch<'_>) -> R) -> R {
-        MEMORY.with_borrow_mut(|memory| {
-            let lines = bytes.div_ceil(ALIGNMENT);
-            if memory.len() < lines {
-                // The old content is not worth moving.
-                memory.clear();
-                memory.resize(lines, Line([0; ALIGNMENT]));
-            }
-            work(Scratch { rest: &mut memory[..lines] })
-        })
+        lend(&OWN, bytes, work)
     }
+
+    /// The same of another, larger memory, for work that other threads take part in, and which calls
+    /// [`with`](Scratch::with) itself.
+    pub(crate) fn shared<R>(bytes: usize, work: impl FnOnce(Scratch<'_>) -> R) -> R {
+        lend(&SHARED, bytes, work)
+    }
+}
+
+/// A second caller before the first is done has memory of its own.
+fn lend<R>(memory: &'static LocalKey<Cell<Vec<Line>>>, bytes: usize, work: impl FnOnce(Scratch<'_>) -> R) -> R {
+    let lines = bytes.div_ceil(ALIGNMENT);
+    let mut kept = memory.take();
+    if kept.len() < lines {
+        // The old content is not worth moving.
+        kept = Vec::new();
+        kept.resize(lines, Line([0; ALIGNMENT]));
+    }
+    let result = work(Scratch { rest: &mut kept[..lines] });
+    memory.set(kept);
+    result
 }
 
 impl<'a> Scratch<'a> {
