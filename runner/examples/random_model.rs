@@ -47,7 +47,7 @@ fn copy_tokenizer(folder: &Path) -> Result<()> {
 fn write_tensors(path: &Path, needed: &[Needed]) -> Result<()> {
     let mut header = Map::new();
     let mut offset = 0;
-    for Needed { name, shape } in needed {
+    for Needed { name, shape, .. } in needed {
         let end = offset + 2 * shape.iter().product::<usize>();
         header.insert(name.clone(), json!({ "dtype": "F16", "shape": shape, "data_offsets": [offset, end] }));
         offset = end;
@@ -57,7 +57,7 @@ fn write_tensors(path: &Path, needed: &[Needed]) -> Result<()> {
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for Needed { name, shape } in needed {
+    for Needed { name, shape, .. } in needed {
         let count: usize = shape.iter().product();
         match shape.as_slice() {
             [_] if name.ends_with("weight") => write_all(&mut file, count, || 1.0)?,

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod frame;
+mod hash;
 pub mod job;
 pub mod log;
 pub mod model;

@@ -51,7 +51,7 @@ pub fn replay(path: &Path, output: &Path, log: Log) -> Result<(), ReplayError> {
     let installed = catalogue.find(&request.model).map_err(JobError::Find)?;
     let plan =
         Plan::new(&installed.info, &request.parameters).map_err(|error| JobError::Paint(PaintError::Plan(error)))?;
-    let model = installed.load(LoadOptions::default()).map_err(JobError::Load)?;
+    let model = installed.load(LoadOptions::default(), log).map_err(JobError::Load)?;
     let painting = model.paint(&frame, &plan, &mut Unwatched).map_err(JobError::Paint)?;
     for warning in plan.warnings.iter().chain(&painting.warnings) {
         log.line(format_args!("{warning}"));

@@ -103,6 +103,9 @@ pub enum PaintError {
         /// What gave them.
         stage: &'static str,
     },
+    /// A text encoder or its tokenizer, which are loaded for a prompt that is new, cannot be loaded.
+    #[error(transparent)]
+    TextEncoder(#[from] LoadError),
     /// The prompt could not be turned into tokens.
     #[error("cannot turn the prompt into tokens: {0}")]
     Tokenize(String),

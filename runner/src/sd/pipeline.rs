@@ -20,7 +20,7 @@ use super::rng::Generator;
 use super::scheduler::{Choice, Course, Kind, NoiseScheduler, begin, lcm};
 use super::unet::{Conditioning, Unet, UnetConfig, guidance_embedding};
 use super::vae::Autoencoder;
-use crate::nn::weights::{Placement, Weights};
+use crate::nn::weights::{self, Placement, Weights};
 
 /// The smallest strength: one step of a hundred.
 const LEAST_STRENGTH: f64 = 0.01;
@@ -120,13 +120,13 @@ impl Pipeline {
     /// Loads the model in `folder`.
     ///
     /// # Errors
-    /// See [`LoadError`]; configurations are read, and every tensor is checked, before anything is painted.
-    pub fn load(folder: &Path, options: LoadOptions) -> Result<Self, LoadError> {
-        let folder = Folder::new(folder);
-        let index = Index::read(&folder)?;
+    /// See [`LoadError`]; all configurations are read before anything is painted, and all weights but the text encoders', which
+    /// are not needed for a prompt whose embedding is kept.
+    pub fn load(folder: &Folder, options: LoadOptions) -> Result<Self, LoadError> {
+        let index = Index::read(folder)?;
         let device = options.device.open()?;
         let placement = placement(&device, options.precision)?;
-        let own_config = scheduler_config(&folder, index.family, false)?;
+        let own_config = scheduler_config(folder, index.family, false)?;
         let trial = match index.family {
             Family::Lcm => Course::Below { steps: 1, strength: 1.0 },
             _ => Course::Skipping { steps: 20, skipped: 0 },
@@ -135,20 +135,22 @@ impl Pipeline {
 
         let unet_file = folder.config("unet/config.json")?;
         let unet_config = UnetConfig::read(&unet_file)?;
-        let text = TextConfigs::read(&folder, &index)?;
-        let (vae_folder, vae_component) = find_vae(&folder, index.family, options.taesd)?;
+        let text = TextConfigs::read(folder, &index)?;
+        let (vae_folder, vae_component) = find_vae(folder, index.family, options.taesd)?;
         let vae_config = vae_folder.config(&format!("{vae_component}/config.json"))?;
         check_fit(&unet_file, &unet_config, &index, &text, vae_config.or("latent_channels", 4)?)?;
 
         // The largest component first, while nothing else takes memory.
-        let unet = Unet::load(&Weights::open(&folder.weights("unet")?, placement.clone())?, &unet_config)?;
-        let text = TextEncoders::load(&folder, &index, &text, &placement)?;
+        let (files, shelf) = (folder.weights("unet")?, folder.shelf("unet"));
+        let unet = |weights: &Weights| Unet::load(weights, &unet_config);
+        let unet = weights::load(&files, &placement, shelf.as_ref(), unet)?;
+        let text = TextEncoders::find(folder, &index, text, &placement)?;
         let mut vae_placement = placement.clone();
         if vae_placement.compute == DType::F16 && vae_config.or("force_upcast", true)? {
             (vae_placement.storage, vae_placement.compute) = (DType::F32, DType::F32);
         }
         let vae = Autoencoder::load(&vae_folder, &vae_component, vae_placement)?;
-        Ok(Self { folder, index, text, unet, unet_config, vae, placement })
+        Ok(Self { folder: folder.clone(), index, text, unet, unet_config, vae, placement })
     }
 
     /// Paints. `on_progress` is told of each part before it begins and of each step after it; where it breaks, the painting
@@ -414,7 +416,7 @@ fn find_vae(folder: &Folder, family: Family, taesd: bool) -> Result<(Folder, Str
     if let Some(name) = inside {
         return Ok((folder.clone(), name.to_owned()));
     }
-    let beside = folder.path().parent().map(Folder::new).filter(|beside| beside.has(&format!("{own}/config.json")));
+    let beside = folder.parent().filter(|beside| beside.has(&format!("{own}/config.json")));
     beside
         .map(|beside| (beside, own.to_owned()))
         .ok_or_else(|| LoadError::Missing { file: format!("{own}/config.json") })

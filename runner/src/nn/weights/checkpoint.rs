@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Device, Result as Candle, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use serde::Deserialize;
 
-use super::WeightsError;
+use super::{Files, WeightsError};
 
 /// The files of one component.
 #[derive(Debug)]
@@ -37,11 +37,11 @@ struct Header {
 }
 
 /// No real header comes near this size.
-const LARGEST_HEADER: u64 = 100 << 20;
+pub(super) const LARGEST_HEADER: u64 = 100 << 20;
 
 impl Checkpoint {
-    /// Reads the headers of `files`: pairs of a path and the name that errors give it.
-    pub(super) fn open(files: &[(PathBuf, String)]) -> Result<Self, WeightsError> {
+    /// Reads the headers of `files`.
+    pub(super) fn open(files: &Files) -> Result<Self, WeightsError> {
         let mut checkpoint = Self { files: Vec::new(), tensors: HashMap::new() };
         for (index, (path, file)) in files.iter().enumerate() {
             let opened = read_header(path, file, index, &mut checkpoint.tensors)?;
@@ -81,10 +81,13 @@ impl Checkpoint {
         })
     }
 
-    /// A tensor's bytes and their type: F16, BF16 or F32, all finite.
-    fn read(&self, name: &str, shape: &[usize]) -> Result<(Vec<u8>, DType), WeightsError> {
-        let file = || self.file_of(name);
-        let name = || name.to_owned();
+    /// Whether there is such a tensor of this shape, in a type that can be read; reads none of it.
+    pub(super) fn check(&self, name: &str, shape: &[usize]) -> Result<(), WeightsError> {
+        self.find(name, shape).map(drop)
+    }
+
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(&Entry, DType), WeightsError> {
+        let (file, name) = (|| self.file_of(name), || name.to_owned());
         let Some(entry) = self.tensors.get(&name()) else {
             return Err(WeightsError::Absent { file: file(), name: name() });
         };
@@ -92,19 +95,23 @@ impl Checkpoint {
             let (found, expected) = (entry.shape.clone().into(), shape.into());
             return Err(WeightsError::WrongShape { file: file(), name: name(), found, expected });
         }
-        let dtype = match entry.dtype.as_str() {
-            "F32" => DType::F32,
-            "F16" => DType::F16,
-            "BF16" => DType::BF16,
-            _ => return Err(WeightsError::WrongType { file: file(), name: name(), dtype: entry.dtype.clone() }),
-        };
+        match entry.dtype.as_str() {
+            "F32" => Ok((entry, DType::F32)),
+            "F16" => Ok((entry, DType::F16)),
+            "BF16" => Ok((entry, DType::BF16)),
+            _ => Err(WeightsError::WrongType { file: file(), name: name(), dtype: entry.dtype.clone() }),
+        }
+    }
+
+    /// A tensor's bytes and their type: F16, BF16 or F32, all finite.
+    fn read(&self, name: &str, shape: &[usize]) -> Result<(Vec<u8>, DType), WeightsError> {
+        let (entry, dtype) = self.find(name, shape)?;
+        let (file, opened) = &self.files[entry.file];
         let mut bytes = vec![0; entry.length];
-        self.files[entry.file]
-            .1
-            .read_exact_at(&mut bytes, entry.start)
-            .map_err(|source| WeightsError::Read { file: file(), source })?;
+        let read = opened.read_exact_at(&mut bytes, entry.start);
+        read.map_err(|source| WeightsError::Read { file: file.clone(), source })?;
         if !all_finite(&bytes, dtype) {
-            return Err(WeightsError::NotFinite { file: file(), name: name() });
+            return Err(WeightsError::NotFinite { file: file.clone(), name: name.to_owned() });
         }
         Ok((bytes, dtype))
     }

@@ -2,17 +2,24 @@
 
 mod checkpoint;
 mod error;
+mod packed_file;
+mod packer;
+mod shelf;
+mod source;
 mod table;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 pub use livewebcam_kernels::Format;
 use livewebcam_kernels::{Packed, WeightShape};
+use serde::{Deserialize, Serialize};
 
 use self::checkpoint::Checkpoint;
 pub use self::error::WeightsError;
+use self::packed_file::PackedFile;
+pub use self::shelf::{Files, Shelf, load, verify};
+pub use self::source::{identity, stamp};
 pub use self::table::{Rows, Table};
 
 /// Where tensors go and what they are made of there.
@@ -68,33 +75,58 @@ struct Source {
 
 #[derive(Debug)]
 enum Kind {
-    /// No file at all: what was asked for is noted, and zeros that take no memory stand for it.
-    Outline(Mutex<Vec<Needed>>),
+    /// Nothing is read: what was asked for is noted, and zeros that take no memory stand for it.
+    Outline {
+        needed: Mutex<Vec<Needed>>,
+        /// Where it would be read from.
+        like: Option<Checkpoint>,
+    },
     Checkpoint(Checkpoint),
+    Packed(PackedFile),
+}
+
+impl Kind {
+    fn outline_of(checkpoint: Checkpoint) -> Self {
+        Self::Outline { needed: Mutex::default(), like: Some(checkpoint) }
+    }
 }
 
 /// A tensor that a network needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needed {
     /// Its full name.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
+    /// What it is needed for.
+    pub form: Form,
+}
+
+/// What a tensor is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// The weights of a product.
+    Matrix,
+    /// Vectors that are looked up.
+    Table,
+    /// A bias, a scale.
+    Small,
 }
 
 impl Weights {
-    /// Reads the headers of `files`: pairs of a path and the name that errors give it.
+    /// Reads the headers of `files`.
     ///
     /// # Errors
     /// A file that cannot be read, that is cut short, or that is no safetensors file.
-    pub fn open(files: &[(PathBuf, String)], placement: Placement) -> Result<Self, WeightsError> {
+    pub fn open(files: &Files, placement: Placement) -> Result<Self, WeightsError> {
         Ok(Self::of(Kind::Checkpoint(Checkpoint::open(files)?), placement))
     }
 
     /// Weights that stand for no file: every tensor is zero, takes no memory, and is noted for [`Weights::needed`].
     #[must_use]
     pub fn outline() -> Self {
-        Self::of(Kind::Outline(Mutex::default()), Placement::cpu(Format::F32))
+        Self::of(Kind::Outline { needed: Mutex::default(), like: None }, Placement::cpu(Format::F32))
     }
 
     fn of(kind: Kind, placement: Placement) -> Self {
@@ -105,8 +137,8 @@ impl Weights {
     #[must_use]
     pub fn needed(&self) -> Vec<Needed> {
         match &self.source.kind {
-            Kind::Outline(needed) => needed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            Kind::Checkpoint(_) => Vec::new(),
+            Kind::Outline { needed, .. } => needed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Kind::Checkpoint(_) | Kind::Packed(_) => Vec::new(),
         }
     }
 
@@ -121,8 +153,11 @@ impl Weights {
     pub fn has_any(&self, name: &str) -> bool {
         let prefix = format!("{}{name}.", self.prefix);
         match &self.source.kind {
-            Kind::Outline(_) => false,
-            Kind::Checkpoint(checkpoint) => checkpoint.names().any(|name| name.starts_with(&prefix)),
+            Kind::Outline { like: None, .. } => false,
+            Kind::Outline { like: Some(checkpoint), .. } | Kind::Checkpoint(checkpoint) => {
+                checkpoint.names().any(|name| name.starts_with(&prefix))
+            }
+            Kind::Packed(packed) => packed.names().any(|name| name.starts_with(&prefix)),
         }
     }
 
@@ -137,12 +172,15 @@ impl Weights {
     /// # Errors
     /// See [`WeightsError`].
     pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Matrix, WeightsError> {
-        let (Kind::Checkpoint(checkpoint), Some(format)) = (&self.source.kind, self.source.placement.format()) else {
-            return Ok(Matrix::Tensor(self.tensor(name, shape, self.source.placement.storage)?));
-        };
-        let packed = WeightShape { outputs: shape[0], channels: shape[1], taps: shape[2..].iter().product() };
-        let values = checkpoint.values(&self.full(name), shape)?;
-        Ok(Matrix::Packed(Packed::pack(&values, packed, format)))
+        let needed = self.needs(name, shape, Form::Matrix);
+        match (&self.source.kind, self.source.placement.format()) {
+            (Kind::Packed(packed), _) => packed.matrix(&needed).map(Matrix::Packed).ok_or_else(|| absent(needed.name)),
+            (Kind::Checkpoint(checkpoint), Some(format)) => {
+                let packed = WeightShape { outputs: shape[0], channels: shape[1], taps: shape[2..].iter().product() };
+                Ok(Matrix::Packed(Packed::pack(&checkpoint.values(&needed.name, shape)?, packed, format)))
+            }
+            _ => Ok(Matrix::Tensor(self.tensor(needed, self.source.placement.storage)?)),
+        }
     }
 
     /// A table of vectors that are looked up: `[count, width]`.
@@ -150,11 +188,14 @@ impl Weights {
     /// # Errors
     /// See [`WeightsError`].
     pub fn table(&self, name: &str, count: usize, width: usize) -> Result<Table, WeightsError> {
-        let shape = [count, width];
-        let (Kind::Checkpoint(checkpoint), Some(format)) = (&self.source.kind, self.source.placement.format()) else {
-            return Ok(Table::Tensor(self.tensor(name, &shape, self.source.placement.storage)?));
-        };
-        Ok(Table::Rows(Rows::of(&checkpoint.values(&self.full(name), &shape)?, width, format)))
+        let needed = self.needs(name, &[count, width], Form::Table);
+        match (&self.source.kind, self.source.placement.format()) {
+            (Kind::Packed(packed), _) => packed.table(&needed).map(Table::Rows).ok_or_else(|| absent(needed.name)),
+            (Kind::Checkpoint(checkpoint), Some(format)) => {
+                Ok(Table::Rows(Rows::of(&checkpoint.values(&needed.name, &needed.shape)?, width, format)))
+            }
+            _ => Ok(Table::Tensor(self.tensor(needed, self.source.placement.storage)?)),
+        }
     }
 
     /// A small tensor (a bias, a scale) in the type of the computation.
@@ -162,27 +203,35 @@ impl Weights {
     /// # Errors
     /// See [`WeightsError`].
     pub fn small(&self, name: &str, length: usize) -> Result<Tensor, WeightsError> {
-        self.tensor(name, &[length], self.source.placement.compute)
+        self.tensor(self.needs(name, &[length], Form::Small), self.source.placement.compute)
     }
 
-    fn tensor(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor, WeightsError> {
-        let name = self.full(name);
+    fn tensor(&self, needed: Needed, dtype: DType) -> Result<Tensor, WeightsError> {
+        let Needed { name, shape, .. } = &needed;
         let (tensor, file) = match &self.source.kind {
-            Kind::Outline(needed) => {
-                let note = Needed { name: name.clone(), shape: shape.to_vec() };
-                needed.lock().unwrap_or_else(PoisonError::into_inner).push(note);
-                let zero = Tensor::zeros((), dtype, &Device::Cpu);
-                (zero.and_then(|zero| zero.broadcast_as(shape)), String::new())
+            Kind::Outline { needed: notes, like } => {
+                let zeros = Tensor::zeros((), dtype, &Device::Cpu).and_then(|zero| zero.broadcast_as(shape.as_slice()));
+                if let Some(checkpoint) = like {
+                    checkpoint.check(name, shape)?;
+                }
+                notes.lock().unwrap_or_else(PoisonError::into_inner).push(needed.clone());
+                (zeros, String::new())
             }
-            Kind::Checkpoint(checkpoint) => (checkpoint.tensor(&name, shape)?, checkpoint.file_of(&name)),
+            Kind::Checkpoint(checkpoint) => (checkpoint.tensor(name, shape)?, checkpoint.file_of(name)),
+            Kind::Packed(packed) => (packed.small(&needed).ok_or_else(|| absent(name.clone()))?, String::new()),
         };
         tensor
             .and_then(|tensor| tensor.to_dtype(dtype))
             .and_then(|tensor| tensor.to_device(&self.source.placement.device))
-            .map_err(|source| WeightsError::Place { file, name, source: Box::new(source) })
+            .map_err(|source| WeightsError::Place { file, name: needed.name, source: Box::new(source) })
     }
 
-    fn full(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
+    fn needs(&self, name: &str, shape: &[usize], form: Form) -> Needed {
+        Needed { name: format!("{}{name}", self.prefix), shape: shape.to_vec(), form }
     }
+}
+
+/// A packed file lacks what a network needs that it was not made for.
+fn absent(name: String) -> WeightsError {
+    WeightsError::Absent { file: "the packed file".to_owned(), name }
 }

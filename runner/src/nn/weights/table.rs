@@ -32,6 +32,11 @@ impl Rows {
         Self { bytes, width, format }
     }
 
+    /// Those that were made by [`Rows::to_bytes`].
+    pub(super) fn from_bytes(bytes: Bytes, width: usize, format: Format) -> Self {
+        Self { bytes, width, format }
+    }
+
     /// `values` as [`Rows`] keep them.
     pub(super) fn to_bytes(values: &[f32], format: Format) -> Vec<u8> {
         match format {
@@ -69,9 +74,6 @@ impl Rows {
     }
 
     fn row_bytes(&self) -> usize {
-        match self.format {
-            Format::F32 => 4 * self.width,
-            Format::Bf16 => 2 * self.width,
-        }
+        self.width * self.format.width()
     }
 }

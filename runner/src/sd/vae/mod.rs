@@ -15,7 +15,7 @@ use super::folder::Folder;
 use super::picture;
 use super::rng::Generator;
 use crate::nn::map::Map;
-use crate::nn::weights::{Needed, Placement, Weights};
+use crate::nn::weights::{self, Needed, Placement, Weights};
 
 /// One of the two.
 enum Network {
@@ -68,14 +68,15 @@ impl Autoencoder {
     pub(super) fn load(folder: &Folder, component: &str, placement: Placement) -> std::result::Result<Self, LoadError> {
         let config = folder.config(&format!("{component}/config.json"))?;
         let shape = Shape::read(&config)?;
+        let (files, shelf) = (folder.weights(component)?, folder.shelf(component));
         let network = if shape.tiny {
             let config = tiny::TinyConfig::read(&config)?;
-            let weights = Weights::open(&folder.weights(component)?, placement.clone())?;
-            Network::Tiny(AutoencoderTiny::load(&weights, &config)?)
+            let network = |weights: &Weights| AutoencoderTiny::load(weights, &config);
+            Network::Tiny(weights::load(&files, &placement, shelf.as_ref(), network)?)
         } else {
             let config = kl::KlConfig::read(&config)?;
-            let weights = Weights::open(&folder.weights(component)?, placement.clone())?;
-            Network::Kl(Box::new(AutoencoderKl::load(&weights, &config)?))
+            let network = |weights: &Weights| AutoencoderKl::load(weights, &config).map(Box::new);
+            Network::Kl(weights::load(&files, &placement, shelf.as_ref(), network)?)
         };
         let mean: Option<Vec<f32>> = config.optional("latents_mean")?;
         let deviation: Option<Vec<f32>> = config.optional("latents_std")?;

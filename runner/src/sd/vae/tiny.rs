@@ -60,7 +60,7 @@ pub(super) struct AutoencoderTiny {
 
 enum Layer {
     Conv(Conv2d, Option<Activation>),
-    Residual { convs: [Conv2d; 3], activation: Activation },
+    Residual { convs: Box<[Conv2d; 3]>, activation: Activation },
     Growing(Conv2d, usize),
 }
 
@@ -109,7 +109,7 @@ impl Sequence {
         for _ in 0..count {
             let weights = self.next().at("conv");
             let conv = |index: usize| Conv2d::load(&weights.at(index), channels, channels, Kernel::SAME);
-            self.push(Layer::Residual { convs: [conv(0)?, conv(2)?, conv(4)?], activation });
+            self.push(Layer::Residual { convs: Box::new([conv(0)?, conv(2)?, conv(4)?]), activation });
         }
         Ok(())
     }
@@ -166,7 +166,8 @@ fn run(layers: &[Layer], mut x: Map) -> Result<Map> {
                 let size = x.size();
                 conv.forward_resized(&x, factor * size.height, factor * size.width)?
             }
-            Layer::Residual { convs: [first, second, third], activation } => {
+            Layer::Residual { convs, activation } => {
+                let [first, second, third] = &**convs;
                 let activated = Then { activation: Some(*activation), ..Then::default() };
                 let y = second.forward_then(&first.forward_then(&x, activated)?, activated)?;
                 let then = Then { residual: Some(&x), activation: Some(Activation::Relu), shift: None };
