@@ -11,6 +11,7 @@ use std::slice;
 use std::sync::Arc;
 
 use half::bf16;
+use rayon::prelude::*;
 
 /// How many outputs lie side by side.
 pub(crate) const PANEL: usize = 16;
@@ -193,30 +194,36 @@ impl Packed {
     }
 }
 
-/// Packs torch's weight `[outputs, channels, taps]` into zeroed memory of [`WeightShape::bytes`].
+/// Packs torch's weight `[outputs, channels, taps]` with the current rayon pool into zeroed memory of [`WeightShape::bytes`].
 ///
 /// # Panics
 /// A weight or memory of another length.
 pub fn pack_into(weight: &[f32], shape: WeightShape, format: Format, packed: &mut [u8]) {
     assert_eq!(weight.len(), shape.outputs * shape.inputs());
     assert_eq!(packed.len(), shape.bytes(format));
-    let WeightShape { channels, taps, .. } = shape;
-    let inputs = shape.padded_inputs(format);
-    for (output, row) in weight.chunks_exact(shape.inputs()).enumerate() {
-        let (panel, lane) = (output / PANEL, output % PANEL);
-        for (channel, row) in row.chunks_exact(taps).enumerate() {
-            for (tap, &value) in row.iter().enumerate() {
-                let k = tap * channels + channel;
-                match format {
-                    Format::F32 => {
-                        let index = 4 * ((panel * inputs + k) * PANEL + lane);
-                        packed[index..index + 4].copy_from_slice(&value.to_le_bytes());
-                    }
-                    Format::Bf16 => {
-                        let index = 2 * ((panel * inputs + k / 2 * 2) * PANEL + 2 * lane + k % 2);
-                        packed[index..index + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes());
-                    }
-                }
+    let rows: Vec<&[f32]> = weight.chunks_exact(shape.inputs()).collect();
+    let panel = shape.bytes(format) / shape.outputs.div_ceil(PANEL);
+    packed.par_chunks_exact_mut(panel).zip(rows.par_chunks(PANEL)).for_each(|(packed, rows)| match format {
+        Format::F32 => {
+            let packed = packed.as_chunks_mut::<4>().0;
+            pack_panel(rows, shape, |k, lane, value| packed[k * PANEL + lane] = value.to_le_bytes());
+        }
+        Format::Bf16 => {
+            let packed = packed.as_chunks_mut::<2>().0;
+            pack_panel(rows, shape, |k, lane, value| {
+                packed[(k / 2 * PANEL + lane) * 2 + k % 2] = bf16::from_f32(value).to_le_bytes();
+            });
+        }
+    });
+}
+
+/// Calls `put` with each weight of some outputs and its place, in an order in which both are near the last one.
+#[inline(always)]
+fn pack_panel(rows: &[&[f32]], shape: WeightShape, mut put: impl FnMut(usize, usize, f32)) {
+    for channel in 0..shape.channels {
+        for tap in 0..shape.taps {
+            for (lane, row) in rows.iter().enumerate() {
+                put(tap * shape.channels + channel, lane, row[channel * shape.taps + tap]);
             }
         }
     }
