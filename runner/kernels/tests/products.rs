@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Parts, Problem, assert_solves, relative_error};
-use livewebcam_kernels::{Activation, Cpu, Format, Isa, MapSize, Packed, Window};
+use livewebcam_kernels::{Activation, Cpu, Format, MapSize, Packed, Window};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -19,20 +19,7 @@ fn map(batch: usize, height: usize, width: usize, channels: usize) -> MapSize {
 }
 
 fn check(problem: &Problem) {
-    for format in [Format::F32, Format::Bf16] {
-        let weight = Packed::pack(&problem.weight, problem.shape, format);
-        for &isa in Isa::available() {
-            let cpu = Cpu::with(isa).expect("it is available");
-            let solution = problem.solve(format, isa);
-            let mut y = vec![f32::NAN; solution.len()];
-            cpu.conv2d(&problem.x, problem.size, problem.window, &weight, problem.epilogue(), &mut y);
-            let what = format!(
-                "{isa}, {format:?}, {:?}, {:?}, {} outputs",
-                problem.size, problem.window, problem.shape.outputs
-            );
-            assert_solves(&y, &solution, TOLERANCE, &what);
-        }
-    }
+    problem.on_each(|y, solution, what| assert_solves(y, solution, TOLERANCE, what));
 }
 
 fn check_shape(size: MapSize, window: Window, outputs: usize, parts: Parts) {
@@ -82,25 +69,18 @@ fn rows_are_many() {
 #[test]
 fn tiles_are_many() {
     check_shape(map(1, 126, 127, 32), SAME, 5, ALL);
-    check_shape(map(2, 31, 34, 160), Window { repeat: 2, ..SAME }, 33, ALL);
+    check_shape(map(2, 25, 26, 160), Window { repeat: 2, ..SAME }, 17, ALL);
     check_shape(map(3, 8, 8, 320), SAME, 48, ALL);
 }
 
 #[test]
-fn rounding_stays_that_of_plain_sums() {
+fn rounding_stays_near_that_of_plain_sums() {
     let problem = Problem::random(5, map(1, 12, 16, 320), SAME, 32, Parts(0, Activation::None));
-    for format in [Format::F32, Format::Bf16] {
-        let weight = Packed::pack(&problem.weight, problem.shape, format);
-        for &isa in Isa::available() {
-            let solution = problem.solve(format, isa);
-            let mut y = vec![f32::NAN; solution.len()];
-            let cpu = Cpu::with(isa).expect("it is available");
-            cpu.conv2d(&problem.x, problem.size, SAME, &weight, problem.epilogue(), &mut y);
-            // Adding up 2880 products one after the other errs by 1.0e-6.
-            let error = relative_error(&y, &solution);
-            assert!(error < 2e-6, "{isa}, {format:?}: {error:e}");
-        }
-    }
+    problem.on_each(|y, solution, what| {
+        // Adding up 2880 products one after the other errs by 1.0e-6.
+        let error = relative_error(y, solution);
+        assert!(error < 2e-6, "{what}: {error:e}");
+    });
 }
 
 #[test]
@@ -114,20 +94,18 @@ fn each_part_of_the_epilogue_counts_alone() {
 }
 
 #[test]
-fn linear_layers_take_any_number_of_rows() {
-    for (batch, rows, inputs, outputs) in
-        [(1, 1, 320, 1280), (2, 1, 100, 17), (1, 77, 96, 200), (2, 77, 65, 48), (1, 400, 130, 64)]
-    {
+fn a_linear_layer_is_a_convolution_of_points() {
+    for (batch, rows, inputs, outputs) in [(1, 1, 320, 1280), (2, 1, 100, 17), (1, 77, 96, 200), (2, 77, 65, 48)] {
         let problem = Problem::random(3, map(batch, 1, rows, inputs), Window::POINT, outputs, ALL);
+        check(&problem);
         for format in [Format::F32, Format::Bf16] {
             let weight = Packed::pack(&problem.weight, problem.shape, format);
-            for &isa in Isa::available() {
-                let solution = problem.solve(format, isa);
-                let mut y = vec![f32::NAN; solution.len()];
-                let cpu = Cpu::with(isa).expect("it is available");
-                cpu.linear(&problem.x, batch, &weight, problem.epilogue(), &mut y);
-                assert_solves(&y, &solution, TOLERANCE, &format!("{isa}, {format:?}, {rows} rows of {inputs}"));
-            }
+            let (mut y, mut expected) =
+                (vec![f32::NAN; batch * rows * outputs], vec![f32::NAN; batch * rows * outputs]);
+            let cpu = Cpu::detect();
+            cpu.linear(&problem.x, batch, &weight, problem.epilogue(), &mut y);
+            cpu.conv2d(&problem.x, problem.size, problem.window, &weight, problem.epilogue(), &mut expected);
+            assert_eq!(y, expected);
         }
     }
 }
