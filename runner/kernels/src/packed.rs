@@ -204,35 +204,39 @@ impl Packed {
     }
 }
 
-/// Packs torch's weight `[outputs, channels, taps]` into zeroed memory of [`WeightShape::bytes`].
+/// Packs torch's weight `[outputs, channels, taps]` with the current rayon pool into zeroed memory of [`WeightShape::bytes`].
 ///
 /// # Panics
 /// A weight or memory of another length.
 pub fn pack_into(weight: &[f32], shape: WeightShape, format: Format, packed: &mut [u8]) {
     assert_eq!(weight.len(), shape.outputs * shape.inputs());
     assert_eq!(packed.len(), shape.bytes(format));
-    let WeightShape { channels, taps, .. } = shape;
-    let inputs = shape.padded_inputs(format);
-    let panels = packed.par_chunks_exact_mut(PANEL * inputs * format.width());
-    panels.zip(weight.par_chunks(PANEL * shape.inputs())).for_each(|(panel, rows)| {
-        for (lane, row) in rows.chunks_exact(shape.inputs()).enumerate() {
-            for tap in 0..taps {
-                let values = row[tap..].iter().step_by(taps).zip(tap * channels..);
-                match format {
-                    Format::F32 => {
-                        let panel = panel.as_chunks_mut::<4>().0;
-                        values.for_each(|(value, k)| panel[k * PANEL + lane] = value.to_le_bytes());
-                    }
-                    Format::Bf16 => {
-                        let panel = panel.as_chunks_mut::<2>().0;
-                        for (value, k) in values {
-                            panel[k / 2 * 2 * PANEL + 2 * lane + k % 2] = bf16::from_f32(*value).to_le_bytes();
-                        }
-                    }
-                }
-            }
+    let rows: Vec<&[f32]> = weight.chunks_exact(shape.inputs()).collect();
+    let panel = shape.bytes(format) / shape.outputs.div_ceil(PANEL);
+    packed.par_chunks_exact_mut(panel).zip(rows.par_chunks(PANEL)).for_each(|(packed, rows)| match format {
+        Format::F32 => {
+            let packed = packed.as_chunks_mut::<4>().0;
+            pack_panel(rows, shape, |k, lane, value| packed[k * PANEL + lane] = value.to_le_bytes());
+        }
+        Format::Bf16 => {
+            let packed = packed.as_chunks_mut::<2>().0;
+            pack_panel(rows, shape, |k, lane, value| {
+                packed[(k / 2 * PANEL + lane) * 2 + k % 2] = bf16::from_f32(value).to_le_bytes();
+            });
         }
     });
+}
+
+/// Calls `put` with each weight of some outputs and its place, in an order in which both are near the last one.
+#[inline(always)]
+fn pack_panel(rows: &[&[f32]], shape: WeightShape, mut put: impl FnMut(usize, usize, f32)) {
+    for channel in 0..shape.channels {
+        for tap in 0..shape.taps {
+            for (lane, row) in rows.iter().enumerate() {
+                put(tap * shape.channels + channel, lane, row[channel * shape.taps + tap]);
+            }
+        }
+    }
 }
 
 /// Memory that begins at a multiple of [`ALIGNMENT`].

@@ -16,14 +16,14 @@ use crate::packed::{PAIRED, Values};
 use crate::simd::Simd;
 use crate::{Epilogue, Packed};
 
-/// The largest block of inputs: 16 KiB of an `f32` panel, half the first cache.
-const INPUTS: usize = 256;
+/// The largest block of inputs: 20 KiB of an `f32` panel, most of the first cache.
+const INPUTS: usize = 320;
 
 /// The largest block of rows.
 const ROWS: usize = 192;
 
 /// The most outputs of one task.
-const PANELS: usize = 40;
+const PANELS: usize = 20;
 
 /// A product of patches and a weight.
 pub(crate) struct Product<'a> {

@@ -37,8 +37,8 @@ const TILES: usize = 96;
 /// The most panels of a task.
 const PANELS: usize = 2;
 
-/// The most numbers of a band's transformed tiles.
-const BAND: usize = 3 << 20;
+/// How many numbers of transformed tiles a band has for each thread.
+const BAND: usize = 1 << 19;
 
 /// Numbers between one point's block and the next, so that the points do not all lie in the same set of a cache.
 const GAP: usize = PANEL;
@@ -55,18 +55,17 @@ pub(crate) fn run<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
     let Product { patches, weight, epilogue, y } = product;
     let layer = Layer { patches, weight, epilogue, tiles: Tiles::of(patches.out()) };
     let y = Output::new(y);
-    let channels = weight.shape().channels;
-    let tile = POINTS * channels;
+    let threads = rayon::current_num_threads();
     let all = layer.tiles.count();
-    let band = even(all, (BAND / tile).max(TILES), 1);
-    for from in (0..all).step_by(band) {
-        let band = from..all.min(from + band);
-        let blocks = split(band.clone(), even(band.len(), TILES, 1));
-        let lengths = blocks.iter().map(|block| layer.length(block.len())).sum();
-        Scratch::shared(bytes_of::<f32>(lengths), |mut scratch| {
-            let transformed = scratch.take(lengths);
+    let most = (threads * BAND / (POINTS * weight.shape().channels)).max(TILES);
+    for band in split(0..all, even(all, most, 1)) {
+        let (tiles, panels) = layer.cut(band.len(), threads);
+        let blocks = split(band, tiles);
+        let length = blocks.iter().map(|block| layer.length(block.len())).sum();
+        Scratch::shared(bytes_of::<f32>(length), |mut scratch| {
+            let transformed = scratch.take(length);
             layer.transform(kernel, &blocks, transformed);
-            layer.multiply(kernel, &blocks, transformed, &y);
+            layer.multiply(kernel, &blocks, panels, transformed, &y);
         });
     }
 }
@@ -99,6 +98,18 @@ impl Layer<'_> {
         POINTS * (tiles * self.weight.shape().channels + GAP * self.channels().len())
     }
 
+    /// How many tiles and panels of a band each task takes.
+    fn cut(&self, band: usize, threads: usize) -> (usize, usize) {
+        let all = self.weight.shape().outputs.div_ceil(PANEL);
+        let (mut tiles, mut panels) = (even(band, TILES, 1), even(all, PANELS, 1));
+        let tasks = |tiles, panels| band.div_ceil(tiles) * all.div_ceil(panels);
+        while tasks(tiles, panels) < 4 * threads && (panels > 1 || tiles > TILES / 4) {
+            // Fewer tiles make more work, for each transforms the weights again.
+            (tiles, panels) = if panels > 1 { (tiles, panels / 2) } else { (tiles.div_ceil(2), panels) };
+        }
+        (tiles, panels)
+    }
+
     /// Transforms blocks of tiles, in each of which there is for each block of channels and each point `[tiles][channels]`.
     fn transform<K: Kernel>(&self, kernel: K, blocks: &[Range<usize>], transformed: &mut [f32]) {
         let mut parts = Vec::new();
@@ -119,6 +130,7 @@ impl Layer<'_> {
         &self,
         kernel: K,
         blocks: &[Range<usize>],
+        panels: usize,
         transformed: &[f32],
         y: &Output<'_>,
     ) {
@@ -127,10 +139,8 @@ impl Layer<'_> {
         for block in blocks {
             let (from, after) = rest.split_at(self.length(block.len()));
             rest = after;
-            let panels = self.weight.shape().outputs.div_ceil(PANEL);
-            parts.extend(
-                split(0..panels, even(panels, PANELS, 1)).into_iter().map(|panels| (block.clone(), from, panels)),
-            );
+            let all = self.weight.shape().outputs.div_ceil(PANEL);
+            parts.extend(split(0..all, panels).into_iter().map(|panels| (block.clone(), from, panels)));
         }
         parts.into_par_iter().for_each(|(block, from, panels)| {
             kernel.session(|| self.multiply_block(kernel, block, from, panels, y));

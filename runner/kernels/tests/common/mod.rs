@@ -1,9 +1,10 @@
 //! Random problems, and their solutions in plain loops with sums in `f64`.
 
 use half::bf16;
-use livewebcam_kernels::{Activation, Epilogue, Format, Isa, MapSize, WeightShape, Window};
+use livewebcam_kernels::{Activation, Cpu, Epilogue, Format, Isa, MapSize, Packed, WeightShape, Window};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rayon::prelude::*;
 
 /// Numbers between -1 and 1.
 pub fn noise(rng: &mut StdRng, count: usize) -> Vec<f32> {
@@ -54,21 +55,38 @@ impl Problem {
         }
     }
 
+    /// On each instruction set of this machine, with weights of each format: what it computes, the solution, and a name.
+    pub fn on_each(&self, mut check: impl FnMut(&[f32], &[(f64, f64)], &str)) {
+        for format in [Format::F32, Format::Bf16] {
+            let weight = Packed::pack(&self.weight, self.shape, format);
+            let mut solution = self.solve(format, false);
+            for &isa in Isa::available() {
+                if (format, isa) == (Format::Bf16, Isa::Amx) {
+                    solution = self.solve(format, true);
+                }
+                let cpu = Cpu::with(isa).expect("it is available");
+                let mut y = vec![f32::NAN; solution.len()];
+                cpu.conv2d(&self.x, self.size, self.window, &weight, self.epilogue(), &mut y);
+                let Self { size, window, shape, .. } = self;
+                check(&y, &solution, &format!("{isa}, {format:?}, {size:?}, {window:?}, {} outputs", shape.outputs));
+            }
+        }
+    }
+
     /// The result, and for each value the sum of all its terms' magnitudes.
-    pub fn solve(&self, format: Format, isa: Isa) -> Vec<(f64, f64)> {
+    fn solve(&self, format: Format, round: bool) -> Vec<(f64, f64)> {
         let Self { size, window, shape, .. } = *self;
         let out = window.of(size, shape.outputs);
         let rounded = |x: f32, round: bool| f64::from(if round { bf16::from_f32(x).to_f32() } else { x });
-        let x: Vec<f64> = (self.x.iter()).map(|&x| rounded(x, format == Format::Bf16 && isa == Isa::Amx)).collect();
+        let x: Vec<f64> = (self.x.iter()).map(|&x| rounded(x, round)).collect();
         let weight: Vec<f64> = self.weight.iter().map(|&w| rounded(w, format == Format::Bf16)).collect();
         let source = |position: usize, length: usize| {
             (position.checked_sub(window.before)).map(|at| at / window.repeat).filter(|&at| at < length)
         };
-        let mut solution = Vec::with_capacity(out.values());
-        for pixel in 0..out.values() / out.channels {
+        let of_pixel = |pixel: usize| -> Vec<(f64, f64)> {
             let (picture, row, column) =
                 (pixel / (out.height * out.width), pixel / out.width % out.height, pixel % out.width);
-            for output in 0..shape.outputs {
+            let of_output = |output: usize| {
                 let (mut sum, mut magnitude) = (0.0, 0.0);
                 let mut add = |term: f64| (sum, magnitude) = (sum + term, magnitude + term.abs());
                 for tap in 0..shape.taps {
@@ -86,10 +104,11 @@ impl Problem {
                 add(part(&self.bias, 0));
                 add(part(&self.shift, picture));
                 add(part(&self.residual, pixel));
-                solution.push((activate(self.activation, sum), magnitude));
-            }
-        }
-        solution
+                (activate(self.activation, sum), magnitude)
+            };
+            (0..shape.outputs).map(of_output).collect()
+        };
+        (0..out.values() / out.channels).into_par_iter().flat_map_iter(of_pixel).collect()
     }
 }
 
@@ -117,11 +136,20 @@ fn erf(x: f64) -> f64 {
     sum * std::f64::consts::FRAC_2_SQRT_PI
 }
 
-/// `y` is the solution, but for `tolerance` times the magnitude of what was summed.
+/// `y` is the solution, but for `tolerance` times the largest magnitude of what was summed: near an edge, where most terms
+/// are zeros, a sum that is made of others' differences is no more exact than elsewhere.
 pub fn assert_solves(y: &[f32], solution: &[(f64, f64)], tolerance: f64, what: &str) {
     assert_eq!(y.len(), solution.len(), "{what}");
-    for (index, (&y, &(expected, magnitude))) in y.iter().zip(solution).enumerate() {
+    let largest = solution.iter().map(|&(_, magnitude)| magnitude).fold(0.0, f64::max);
+    for (index, (&y, &(expected, _))) in y.iter().zip(solution).enumerate() {
         let error = (f64::from(y) - expected).abs();
-        assert!(error <= tolerance * (magnitude + 1.0), "{what}: value {index} is {y}, not {expected}");
+        assert!(error <= tolerance * largest, "{what}: value {index} is {y}, not {expected}");
     }
+}
+
+/// The root of the mean of the squared errors, in roots of the mean of the squared solution.
+pub fn relative_error(y: &[f32], solution: &[(f64, f64)]) -> f64 {
+    let errors: f64 = y.iter().zip(solution).map(|(&y, &(expected, _))| (f64::from(y) - expected).powi(2)).sum();
+    let squares: f64 = solution.iter().map(|&(expected, _)| expected.powi(2)).sum();
+    (errors / squares).sqrt()
 }
