@@ -1,82 +1,17 @@
 //! The many ways in which published models are laid out, and in which they are broken.
 
-use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
 
 use candle_core::safetensors::{load as load_tensors, save as save_tensors};
 use candle_core::{DType, Device, Tensor};
-use livewebcam_runner::sd::{LoadError, Pipeline, Precision};
+use livewebcam_runner::sd::Precision;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use super::copy::{Copy, Tensors};
 use super::small::{case, compare, fixtures, load, paint, picture};
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
-
-type Tensors = HashMap<String, Tensor>;
-
-/// A copy of a model that a test may change. Links become files.
-struct Copy(TempDir);
-
-impl Copy {
-    fn of(model: &str) -> Self {
-        let copy = Self(tempfile::tempdir().expect("a folder"));
-        copy_folder(&fixtures().join(model), copy.path());
-        copy
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn edit_json(&self, file: &str, edit: impl FnOnce(&mut Value)) {
-        let path = self.path().join(file);
-        let mut value = serde_json::from_slice(&fs::read(&path).expect("JSON")).expect("JSON");
-        edit(&mut value);
-        fs::write(path, value.to_string()).expect("written");
-    }
-
-    fn edit_tensors(&self, file: &str, edit: impl FnOnce(Tensors) -> Tensors) {
-        let path = self.path().join(file);
-        let tensors = load_tensors(&path, &Device::Cpu).expect("tensors");
-        save_tensors(&edit(tensors), &path).expect("written");
-    }
-
-    fn load(&self) -> Result<Pipeline, LoadError> {
-        load(self.path(), false, Precision::F32)
-    }
-
-    /// The whole story of why it cannot be loaded.
-    fn error(&self) -> String {
-        match self.load() {
-            Ok(_) => panic!("the model was loaded"),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    /// Fails unless it paints what the model that it was copied from paints.
-    fn paints_the_same(&self, model: &str, name: &str) {
-        let painting = paint(&self.load().expect("a model"), &case(model, name));
-        let expected = picture(&fixtures().join(model).join(format!("{name}.png")));
-        let (psnr, worst) = compare(&painting.image, &expected);
-        assert!(psnr >= 50.0 && worst <= 2, "{psnr:.1} dB, worst pixel {worst}");
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if source.is_dir() {
-            copy_folder(&source, &target);
-        } else {
-            fs::copy(&source, &target).expect("a copy");
-        }
-    }
-}
 
 fn rename(tensors: Tensors, name: impl Fn(&str) -> String) -> Tensors {
     tensors.into_iter().map(|(old, tensor)| (name(&old), tensor)).collect()
