@@ -163,7 +163,7 @@ impl Installed {
                 Network::Starter(Box::new(starter))
             }
         };
-        Ok(Model(network))
+        Ok(Model { name: self.info.name.clone(), network })
     }
 }
 

@@ -82,6 +82,9 @@ pub enum PaintError {
     /// The arithmetic failed.
     #[error("the model could not compute the painting")]
     Compute(#[from] candle_core::Error),
+    /// A part of the model, which is loaded only where it is needed, cannot be loaded.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// Stable Diffusion cannot paint this.
     #[error(transparent)]
     Diffusion(sd::PaintError),
