@@ -1,5 +1,5 @@
 //! The speed of products of Stable Diffusion's shapes: `cargo bench -p livewebcam-kernels -- [--threads N] [--seconds S] [WORD…]`.
-//! Of the lines, those that contain one of the words.
+//! Of the lines, those that contain all of the words.
 //!
 //! Times are medians of wall clock, and the least time that all threads together were on a processor, which other
 //! programs on the machine disturb less. Operations are those of the plain sums, so that a share of the peak above 1 is
@@ -43,6 +43,14 @@ fn main() {
     let threads = pool.current_num_threads();
     let peak = pool.broadcast(|_| peak()).into_iter().sum::<f64>();
     println!("{threads} threads, {} in f32: {:.0} GFLOP/s from registers", Isa::best(), peak / 1e9);
+    for format in [Format::F32, Format::Bf16] {
+        let shape = WeightShape { outputs: 1280, channels: 1280, taps: 9 };
+        let weight = vec![1.0; shape.outputs * shape.inputs()];
+        let busy = on_processors();
+        black_box(pool.install(|| Packed::pack(&weight, shape, format)));
+        let speed = 4e-9 * weight.len() as f64 / (on_processors() - busy);
+        println!("packing to {format:?}: {speed:.2} GB/s for each thread");
+    }
     println!("{:<44} {:>9} {:>9} {:>8} {:>6}", "", "wall ms", "CPU ms", "GFLOP/s", "share");
     for isa in Isa::available().iter().rev().copied() {
         for format in [Format::F32, Format::Bf16] {

@@ -34,6 +34,12 @@ fn a_point_is_a_pixel() {
 }
 
 #[test]
+fn nothing_is_nothing() {
+    check_shape(map(0, 8, 8, 32), SAME, 16, ALL);
+    check_shape(map(0, 5, 7, 33), Window::POINT, 47, ALL);
+}
+
+#[test]
 fn windows_move_and_reach_beyond_the_edges() {
     check_shape(map(2, 9, 7, 20), SAME, 18, ALL);
     check_shape(map(1, 8, 8, 16), Window { stride: 2, ..SAME }, 16, ALL);

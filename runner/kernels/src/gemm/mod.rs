@@ -125,6 +125,9 @@ pub(crate) struct Block {
 
 /// Computes `product` with the best kernel that `cpu` has for its weights' format.
 pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
+    if product.y.is_empty() {
+        return;
+    }
     match cpu.isa() {
         Isa::Portable => run_f32(Portable, product),
         #[cfg(target_arch = "x86_64")]

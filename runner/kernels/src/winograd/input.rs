@@ -25,6 +25,8 @@ impl Task for Inputs<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let width = self.channels.len();
+        // Outside the loops, so that it is not set to zeros for each channel.
+        let mut columns = [[ZEROS; REACH]; REACH];
         for (index, tile) in self.range.enumerate() {
             let (picture, top, left) = self.tiles.at(tile);
             let mut pixels = [[None; REACH]; REACH];
@@ -35,7 +37,6 @@ impl Task for Inputs<'_> {
                 }
             }
             for channel in (0..width).step_by(PANEL) {
-                let mut columns = [[ZEROS; REACH]; REACH];
                 for (column, pixels) in columns.iter_mut().zip(&pixels) {
                     let mut lanes = [&ZEROS; REACH];
                     for (lanes, pixel) in lanes.iter_mut().zip(pixels) {

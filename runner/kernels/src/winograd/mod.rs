@@ -37,8 +37,12 @@ const TILES: usize = 96;
 /// The most panels of a task.
 const PANELS: usize = 2;
 
-/// How many numbers of transformed tiles a band has for each thread.
-const BAND: usize = 1 << 19;
+/// How many numbers of transformed tiles a band has for each thread, and at least for all of them: 8 MiB, which stay in
+/// the last cache.
+const BAND: Range<usize> = 1 << 19..1 << 21;
+
+/// The least tiles of a band: with fewer, transforming the weights costs as much as is saved.
+const BAND_TILES: usize = 48;
 
 /// Numbers between one point's block and the next, so that the points do not all lie in the same set of a cache.
 const GAP: usize = PANEL;
@@ -57,9 +61,9 @@ pub(crate) fn run<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
     let y = Output::new(y);
     let threads = rayon::current_num_threads();
     let all = layer.tiles.count();
-    let most = (threads * BAND / (POINTS * weight.shape().channels)).max(TILES);
-    for band in split(0..all, even(all, most, 1)) {
-        let (tiles, panels) = layer.cut(band.len(), threads);
+    let most = (threads * BAND.start).max(BAND.end) / (POINTS * weight.shape().channels);
+    for band in split(0..all, even(all, most.max(BAND_TILES), K::ROWS)) {
+        let (tiles, panels) = layer.cut::<K>(band.len(), threads);
         let blocks = split(band, tiles);
         let length = blocks.iter().map(|block| layer.length(block.len())).sum();
         Scratch::shared(bytes_of::<f32>(length), |mut scratch| {
@@ -99,13 +103,14 @@ impl Layer<'_> {
     }
 
     /// How many tiles and panels of a band each task takes.
-    fn cut(&self, band: usize, threads: usize) -> (usize, usize) {
+    fn cut<K: Kernel>(&self, band: usize, threads: usize) -> (usize, usize) {
         let all = self.weight.shape().outputs.div_ceil(PANEL);
-        let (mut tiles, mut panels) = (even(band, TILES, 1), even(all, PANELS, 1));
+        let (mut tiles, mut panels) = (even(band, TILES, K::ROWS), even(all, PANELS, 1));
         let tasks = |tiles, panels| band.div_ceil(tiles) * all.div_ceil(panels);
-        while tasks(tiles, panels) < 4 * threads && (panels > 1 || tiles > TILES / 4) {
+        while tasks(tiles, panels) < 4 * threads && (panels > 1 || tiles > BAND_TILES) {
             // Fewer tiles make more work, for each transforms the weights again.
-            (tiles, panels) = if panels > 1 { (tiles, panels / 2) } else { (tiles.div_ceil(2), panels) };
+            (tiles, panels) =
+                if panels > 1 { (tiles, panels / 2) } else { (tiles.div_ceil(2).next_multiple_of(K::ROWS), panels) };
         }
         (tiles, panels)
     }

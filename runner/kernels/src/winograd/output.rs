@@ -32,11 +32,13 @@ impl Outputs<'_> {
 
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
+                // Outside the loops, so that it is not set to zeros for each tile.
+                let mut columns = [[ZEROS; TILE]; REACH];
                 for (index, tile) in self.0.range.clone().enumerate() {
                     for (number, panel) in self.0.panels.clone().enumerate() {
                         let first = (number * self.0.range.len() + index) * PANEL;
                         // SAFETY: `Outputs::run`'s caller promises it.
-                        unsafe { self.0.tile(simd, first, tile, panel) };
+                        unsafe { self.0.tile(simd, first, tile, panel, &mut columns) };
                     }
                 }
             }
@@ -47,15 +49,21 @@ impl Outputs<'_> {
     /// # Safety
     /// No other task writes this tile of this panel.
     #[inline(always)]
-    unsafe fn tile<S: Simd>(&self, simd: S, first: usize, tile: usize, panel: usize) {
+    unsafe fn tile<S: Simd>(
+        &self,
+        simd: S,
+        first: usize,
+        tile: usize,
+        panel: usize,
+        columns: &mut [[Lanes; TILE]; REACH],
+    ) {
         let point =
             |point: usize| -> &Lanes { self.from[first + point * self.stride..][..PANEL].try_into().expect("sixteen") };
-        let mut columns = [[ZEROS; TILE]; REACH];
         for (j, column) in columns.iter_mut().enumerate() {
             *column =
                 output(simd, [point(j), point(j + 6), point(j + 12), point(j + 18), point(j + 24), point(j + 30)]);
         }
-        let [a, b, c, d, e, f] = &columns;
+        let [a, b, c, d, e, f] = &*columns;
         let (picture, top, left) = self.tiles.at(tile);
         for i in 0..TILE.min(self.out.height - top) {
             let pixels = output(simd, [&a[i], &b[i], &c[i], &d[i], &e[i], &f[i]]);

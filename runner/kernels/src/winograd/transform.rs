@@ -53,13 +53,12 @@ pub(super) fn weight<S: Simd>(simd: S, g: [&Lanes; 3]) -> [Lanes; REACH] {
     for lane in 0..PANEL {
         let g = [g[0][lane], g[1][lane], g[2][lane]];
         let add = |factor, x, y| simd.mul_add(factor, x, y);
-        let (even_near, odd_near) = (OF_NEAR * add(NEAR_2, g[2], g[0]), OF_NEAR * NEAR * g[1]);
-        let (even_far, odd_far) = (OF_FAR * add(FAR_2, g[2], g[0]), OF_FAR * FAR * g[1]);
+        let (even_near, even_far) = (OF_NEAR * add(NEAR_2, g[2], g[0]), OF_FAR * add(FAR_2, g[2], g[0]));
         u[0][lane] = ZERO * g[0];
-        u[1][lane] = even_near + odd_near;
-        u[2][lane] = even_near - odd_near;
-        u[3][lane] = even_far + odd_far;
-        u[4][lane] = even_far - odd_far;
+        u[1][lane] = add(OF_NEAR * NEAR, g[1], even_near);
+        u[2][lane] = add(-OF_NEAR * NEAR, g[1], even_near);
+        u[3][lane] = add(OF_FAR * FAR, g[1], even_far);
+        u[4][lane] = add(-OF_FAR * FAR, g[1], even_far);
         u[5][lane] = g[2];
     }
     u

@@ -49,8 +49,9 @@ impl Weights<'_> {
     #[inline(always)]
     fn each<S: Simd>(self, simd: S, at: impl Fn(usize) -> Lanes) {
         let channels = self.weight.shape().channels;
+        // Outside the loop, so that it is not set to zeros for each channel.
+        let mut columns = [[ZEROS; REACH]; 3];
         for (index, channel) in self.channels.enumerate() {
-            let mut columns = [[ZEROS; REACH]; 3];
             for (tap, column) in columns.iter_mut().enumerate() {
                 let taps = [
                     at(tap * channels + channel),
