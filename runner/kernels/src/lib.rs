@@ -13,6 +13,8 @@ mod epilogue;
 mod gemm;
 mod isa;
 mod linear;
+mod math;
+mod moments;
 mod norm;
 mod packed;
 mod simd;
