@@ -26,7 +26,7 @@ impl<'a> Output<'a> {
     /// Nobody else has a part that overlaps with this one.
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
-    unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.length);
         // SAFETY: it is within the slice that is borrowed for 'a, and the caller promises that it is the only one.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
