@@ -120,8 +120,9 @@ impl Queries<'_> {
             // SAFETY: the caller's promise.
             let y = unsafe { output.part(start..start + width) };
             for (y, sums) in y.chunks_mut(PANEL).zip(sums[index..].iter().step_by(totals.len())) {
-                let values = sums.map(|sum| sum * inverse);
-                y.copy_from_slice(&values[..y.len()]);
+                for (y, sum) in y.iter_mut().zip(sums) {
+                    *y = sum * inverse;
+                }
             }
         }
     }
@@ -174,9 +175,11 @@ impl Task for AddTo<'_> {
         let (sums, part) = (self.sums.as_chunks_mut::<PANEL>().0, self.part.as_chunks::<PANEL>().0);
         for (sums, part) in sums.chunks_exact_mut(self.keep.len()).zip(part.chunks_exact(self.keep.len())) {
             for ((sums, part), keep) in sums.iter_mut().zip(part).zip(self.keep) {
-                for (sum, part) in sums.iter_mut().zip(part) {
-                    *sum = simd.mul_add(*sum, *keep, *part);
+                let mut values = *part;
+                for lane in 0..PANEL {
+                    values[lane] = simd.mul_add(sums[lane], *keep, values[lane]);
                 }
+                *sums = values;
             }
         }
     }

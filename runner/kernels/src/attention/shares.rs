@@ -14,13 +14,12 @@ pub(super) struct Shares<'a> {
     totals: &'a mut [f32],
     /// By what the last block made the shares before it smaller.
     keep: &'a mut [f32],
-    lanes: &'a mut [[f32; PANEL]],
 }
 
 impl<'a> Shares<'a> {
     /// How much scratch memory it takes.
     pub(super) fn bytes(rows: usize) -> usize {
-        3 * bytes_of::<f32>(rows) + bytes_of::<f32>(rows * PANEL)
+        3 * bytes_of::<f32>(rows)
     }
 
     /// For heads of `width` channels.
@@ -29,7 +28,7 @@ impl<'a> Shares<'a> {
         largest.fill(f32::NEG_INFINITY);
         totals.fill(0.0);
         let scale = (f64::from(LOG2_E) / (width as f64).sqrt()) as f32;
-        Self { scale, largest, totals, keep, lanes: scratch.take(rows * PANEL).as_chunks_mut().0 }
+        Self { scale, largest, totals, keep }
     }
 
     pub(super) fn totals(&self) -> &[f32] {
@@ -43,44 +42,11 @@ impl<'a> Shares<'a> {
     /// Makes shares, rows of `stride`, of a block of scores, `[panels][rows][16]`.
     pub(super) fn take<K: Kernel>(&mut self, kernel: K, scores: &[f32], stride: usize, shares: &mut [K::Element]) {
         let scores = scores.as_chunks().0;
-        kernel.simd().run(Update { state: self, scores });
-        kernel.simd().run(Exponentials { state: self, kernel, scores, stride, shares });
+        kernel.simd().run(Take { state: self, kernel, scores, stride, shares });
     }
 }
 
-/// Finds the largest scores.
-struct Update<'a, 'b> {
-    state: &'a mut Shares<'b>,
-    scores: &'a [[f32; PANEL]],
-}
-
-impl Task for Update<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Shares { scale, largest, keep, lanes, totals } = self.state;
-        let rows = lanes.len();
-        lanes.copy_from_slice(&self.scores[..rows]);
-        for scores in self.scores[rows..].chunks_exact(rows) {
-            for (lanes, scores) in lanes.iter_mut().zip(scores) {
-                for (lane, score) in lanes.iter_mut().zip(scores) {
-                    *lane = math::at_least(*lane, *score);
-                }
-            }
-        }
-        for (row, lanes) in lanes.iter_mut().enumerate() {
-            let of_block = fold(*lanes, math::at_least);
-            let before = largest[row];
-            largest[row] = math::at_least(before, of_block * *scale);
-            keep[row] = math::exp2_to_one(simd, before - largest[row]);
-            totals[row] *= keep[row];
-            *lanes = [0.0; PANEL];
-        }
-    }
-}
-
-struct Exponentials<'a, 'b, K: Kernel> {
+struct Take<'a, 'b, K: Kernel> {
     state: &'a mut Shares<'b>,
     kernel: K,
     scores: &'a [[f32; PANEL]],
@@ -88,26 +54,35 @@ struct Exponentials<'a, 'b, K: Kernel> {
     shares: &'a mut [K::Element],
 }
 
-impl<K: Kernel> Task for Exponentials<'_, '_, K> {
+impl<K: Kernel> Task for Take<'_, '_, K> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { state: Shares { scale, largest, lanes, totals, .. }, kernel, scores, stride, shares } = self;
-        for (panel, scores) in scores.chunks_exact(lanes.len()).enumerate() {
-            let rows = lanes.iter_mut().zip(&**largest).zip(shares.chunks_exact_mut(stride));
-            for (scores, ((lanes, largest), shares)) in scores.iter().zip(rows) {
-                let mut exponentials = [0.0; PANEL];
+        let Self { state: Shares { scale, largest, totals, keep }, kernel, scores, stride, shares } = self;
+        let (scale, rows) = (*scale, largest.len());
+        for (row, largest) in largest.iter_mut().enumerate() {
+            let mut lanes = [f32::NEG_INFINITY; PANEL];
+            for scores in scores[row..].iter().step_by(rows) {
                 for lane in 0..PANEL {
-                    let exponent = simd.mul_add(scores[lane], *scale, -largest);
-                    exponentials[lane] = math::exp2_to_one(simd, exponent);
-                    lanes[lane] += exponentials[lane];
+                    lanes[lane] = math::at_least(lanes[lane], scores[lane]);
                 }
-                kernel.copy(&exponentials, &mut shares[panel * PANEL..][..PANEL]);
             }
+            let before = *largest;
+            *largest = math::at_least(before, fold(lanes, math::at_least) * scale);
+            keep[row] = math::exp2_to_one(simd, before - *largest);
         }
-        for (total, lanes) in totals.iter_mut().zip(&**lanes) {
-            *total += fold(*lanes, |a, b| a + b);
+        for (row, shares) in shares.chunks_exact_mut(stride).enumerate() {
+            let (largest, mut lanes) = (largest[row], [0.0; PANEL]);
+            for (scores, shares) in scores[row..].iter().step_by(rows).zip(shares.as_chunks_mut::<PANEL>().0) {
+                let mut values = *scores;
+                for lane in 0..PANEL {
+                    values[lane] = math::exp2_to_one(simd, simd.mul_add(values[lane], scale, -largest));
+                    lanes[lane] += values[lane];
+                }
+                kernel.copy(&values, shares);
+            }
+            totals[row] = simd.mul_add(totals[row], keep[row], fold(lanes, |a, b| a + b));
         }
     }
 }

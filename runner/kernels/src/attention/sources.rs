@@ -121,20 +121,30 @@ impl<K: Kernel> Task for Pack<'_, K> {
         let side = K::Element::SIDE_BY_SIDE;
         let (to_keys, to_values) = to.split_at_mut(layout.keys * layout.depth);
         let (picture, head) = (head / shape.heads, head % shape.heads);
-        let mut row = vec![K::Element::default(); layout.outputs];
-        for (index, key) in keys.enumerate() {
-            let start = (picture * shape.keys + key) * shape.channels() + head * shape.width;
-            let (panel, lane) = (index / PANEL, index % PANEL);
-            kernel.copy(&k[start..start + shape.width], &mut row[..shape.width]);
-            let panel = &mut to_keys[panel * layout.depth * PANEL..][..layout.depth * PANEL];
-            for (from, to) in row[..shape.width].chunks(side).zip(panel.chunks_exact_mut(side * PANEL)) {
-                to[lane * side..lane * side + from.len()].copy_from_slice(from);
+        let start = |key: usize| (picture * shape.keys + key) * shape.channels() + head * shape.width;
+        // All rows are fetched before any is taken apart, so that the memory's answers are waited for together.
+        let stride = layout.depth.max(layout.outputs);
+        let mut rows = vec![K::Element::default(); keys.len() * stride];
+        for (key, row) in keys.clone().zip(rows.chunks_exact_mut(stride)) {
+            kernel.copy(&k[start(key)..][..shape.width], &mut row[..shape.width]);
+        }
+        for (index, row) in rows.chunks_exact(stride).enumerate() {
+            let panel = &mut to_keys[index / PANEL * layout.depth * PANEL..][..layout.depth * PANEL];
+            for (inputs, from) in panel.chunks_exact_mut(side * PANEL).zip(row.chunks_exact(side)) {
+                for (to, from) in inputs[index % PANEL * side..][..side].iter_mut().zip(from) {
+                    *to = *from;
+                }
             }
-            kernel.copy(&v[start..start + shape.width], &mut row[..shape.width]);
-            for (from, panel) in row.chunks_exact(PANEL).zip(to_values.chunks_exact_mut(layout.keys * PANEL)) {
+        }
+        for (key, row) in keys.zip(rows.chunks_exact_mut(stride)) {
+            kernel.copy(&v[start(key)..][..shape.width], &mut row[..shape.width]);
+        }
+        for (index, row) in rows.chunks_exact(stride).enumerate() {
+            let panels = to_values.chunks_exact_mut(layout.keys * PANEL);
+            for (from, panel) in row[..layout.outputs].as_chunks::<PANEL>().0.iter().zip(panels) {
                 let to = &mut panel[index / side * side * PANEL..][..side * PANEL];
-                for (from, to) in from.iter().zip(to.chunks_exact_mut(side)) {
-                    to[index % side] = *from;
+                for lane in 0..PANEL {
+                    to[lane * side + index % side] = from[lane];
                 }
             }
         }
