@@ -16,7 +16,7 @@ use crate::gemm::{Kernel, Output};
 use crate::simd::Avx2;
 use crate::simd::Portable;
 use crate::{Cpu, Isa};
-use queries::Queries;
+use queries::{QUERIES, Queries};
 use sources::Sources;
 
 /// The shape of an attention.
@@ -86,14 +86,14 @@ struct Attention<'a> {
 
 impl Attention<'_> {
     fn run<K: Kernel>(self, kernel: K, y: &mut [f32]) {
-        let Heads { batch, queries, heads, width, .. } = self.shape;
+        let Heads { batch, queries, heads, .. } = self.shape;
         if y.is_empty() {
             return;
         }
         let sources = &Sources::new(kernel, self);
         let output = &Output::new(y);
-        let most = queries::most(width);
-        let blocks = queries.div_ceil(most);
+        let blocks = queries.div_ceil(QUERIES);
+        let most = queries.div_ceil(blocks).next_multiple_of(K::ROWS);
         (0..batch * heads * blocks).into_par_iter().for_each(|task| {
             let (head, from) = (task / blocks, task % blocks * most);
             let queries = Queries { attention: self, head, rows: from..queries.min(from + most) };

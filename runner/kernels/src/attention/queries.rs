@@ -11,10 +11,8 @@ use crate::simd::{Simd, Task};
 /// The longest sums of one product: 16 KiB of an `f32` panel are half the first cache.
 const INPUTS: usize = 256;
 
-/// The most queries of a task: their scores and results stay in the second cache with a block of keys and values.
-pub(super) fn most(width: usize) -> usize {
-    if width > 256 { 48 } else { 96 }
-}
+/// The most queries of a task: their scores and results stay in the second cache with a panel of keys or values.
+pub(super) const QUERIES: usize = 96;
 
 /// Some queries of one head of one picture; heads are counted over all pictures.
 pub(super) struct Queries<'a> {

@@ -9,7 +9,7 @@ use crate::gemm::{Element, Kernel, PANEL};
 use crate::simd::{Simd, Task};
 
 /// The most keys of a block.
-const KEYS: usize = 128;
+const KEYS: usize = 256;
 
 /// What panels begin at a multiple of, in bytes.
 const ALIGNMENT: usize = 64;
