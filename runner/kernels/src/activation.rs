@@ -74,7 +74,8 @@ impl Activation {
             }
             Self::Relu => {
                 for x in values {
-                    *x = math::at_least(*x, 0.0);
+                    // Without the addition, the compiler stores only what changes, one value at a time on some processors.
+                    *x = math::at_least(*x, 0.0) + 0.0;
                 }
             }
             Self::Gelu => {
