@@ -59,17 +59,18 @@ impl Moments {
     pub(crate) fn of_groups(cpu: Cpu, x: &[f32], row: usize, channels: usize, groups: usize, eps: f64) -> Vec<Self> {
         let rows = x.len().div_ceil(TASKS).max(TASK).div_ceil(row).next_multiple_of(ROWS);
         let parts: Vec<Sums> = x.par_chunks(rows * row).map(|x| cpu.run(SumColumns { x, row })).collect();
-        let width = channels / groups;
-        let (mut sums, mut squares) = (vec![0.0; groups], vec![0.0; groups]);
-        for part in parts {
-            for (column, (sum, square)) in part.sums.iter().zip(part.squares).enumerate() {
-                let group = column % channels / width;
-                sums[group] += sum;
-                squares[group] += square;
+        let mut totals = vec![(0.0, 0.0); groups];
+        for Sums { sums, squares } in &parts {
+            for (sums, squares) in sums.chunks_exact(channels).zip(squares.chunks_exact(channels)) {
+                let of_group = sums.chunks_exact(channels / groups).zip(squares.chunks_exact(channels / groups));
+                for (total, (sums, squares)) in totals.iter_mut().zip(of_group) {
+                    total.0 += sums.iter().sum::<f64>();
+                    total.1 += squares.iter().sum::<f64>();
+                }
             }
         }
         let count = x.len() / groups;
-        sums.iter().zip(squares).map(|(sum, squares)| Self::new(*sum, squares, count, eps)).collect()
+        totals.into_iter().map(|(sum, squares)| Self::new(sum, squares, count, eps)).collect()
     }
 }
 

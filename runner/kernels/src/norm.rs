@@ -88,13 +88,14 @@ struct Affine {
 impl Affine {
     fn new(norm: GroupNorm<'_>, moments: &[Moments], row: usize) -> Self {
         let channels = norm.weight.len();
-        let of = |channel: usize| moments[channel / (channels / norm.groups)];
-        let each = |value: &dyn Fn(usize) -> f32| (0..row).map(|column| value(column % channels)).collect();
-        Self {
-            mean: each(&|channel| of(channel).mean as f32),
-            scale: each(&|channel| (of(channel).scale * f64::from(norm.weight[channel])) as f32),
-            bias: each(&|channel| norm.bias[channel]),
+        let mut affine = Self { mean: Vec::new(), scale: Vec::new(), bias: norm.bias.repeat(row / channels) };
+        for _ in 0..row / channels {
+            for (moments, weights) in moments.iter().zip(norm.weight.chunks_exact(channels / norm.groups)) {
+                affine.mean.extend(weights.iter().map(|_| moments.mean as f32));
+                affine.scale.extend(weights.iter().map(|weight| (moments.scale * f64::from(*weight)) as f32));
+            }
         }
+        affine
     }
 }
 
