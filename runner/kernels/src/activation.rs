@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::simd::{Portable, Simd, Task};
+use crate::simd::{Simd, Task};
 use crate::{Cpu, math};
 
 /// The factor in OpenAI's approximation of gelu.
@@ -50,12 +50,6 @@ impl Cpu {
 }
 
 impl Activation {
-    /// Of one value.
-    pub(crate) fn of(self, mut x: f32) -> f32 {
-        self.apply(Portable, std::slice::from_mut(&mut x));
-        x
-    }
-
     /// Replaces values by those of the function.
     #[inline(always)]
     pub(crate) fn apply<S: Simd>(self, simd: S, values: &mut [f32]) {
@@ -92,9 +86,10 @@ impl Activation {
     }
 }
 
-struct Apply<'a> {
-    activation: Activation,
-    values: &'a mut [f32],
+/// Replaces values by those of a function.
+pub(crate) struct Apply<'a> {
+    pub(crate) activation: Activation,
+    pub(crate) values: &'a mut [f32],
 }
 
 impl Task for Apply<'_> {

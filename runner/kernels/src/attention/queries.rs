@@ -114,12 +114,12 @@ impl Queries<'_> {
         let width = self.attention.shape.width;
         let sums = sums.as_chunks::<PANEL>().0;
         for (index, row) in self.rows.clone().enumerate() {
-            let (start, inverse) = (self.start(row), 1.0 / totals[index]);
+            let start = self.start(row);
             // SAFETY: the caller's promise.
             let y = unsafe { output.part(start..start + width) };
             for (y, sums) in y.chunks_mut(PANEL).zip(sums[index..].iter().step_by(totals.len())) {
                 for (y, sum) in y.iter_mut().zip(sums) {
-                    *y = sum * inverse;
+                    *y = sum / totals[index];
                 }
             }
         }
