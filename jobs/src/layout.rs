@@ -50,6 +50,12 @@ impl Root {
         self.models().join(name.org()).join(format!("{}{}", Self::STAGING_PREFIX, name.name()))
     }
 
+    /// What is derived from models whose folders cannot be written to: `cache/<org>/<name>`.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
     /// The folder of all job directories.
     #[must_use]
     pub fn jobs(&self) -> PathBuf {

@@ -112,6 +112,9 @@ pub enum Unloadable {
          or choose the device `cpu`"
     )]
     Device(DeviceChoice),
+    /// CPUs have no layers in f16.
+    #[error("the device `cpu` computes with weights in f32 or bf16; choose `bf16` in place of `f16`")]
+    F16OnCpu,
     /// There is no TAESD.
     #[error(
         "there is no TAESD for it; put madebyollin/taesd (for SDXL madebyollin/taesdxl) into a folder `taesd` (`taesdxl`) \
@@ -136,6 +139,9 @@ impl LoadOptions {
             None if self.is_default() => Ok(()),
             None => Err(Unloadable::Fixed),
             Some(choices) if !choices.devices.contains(&self.device) => Err(Unloadable::Device(self.device)),
+            Some(_) if (self.device, self.precision) == (DeviceChoice::Cpu, Precision::F16) => {
+                Err(Unloadable::F16OnCpu)
+            }
             Some(choices) if self.taesd && !choices.taesd => Err(Unloadable::Taesd),
             Some(_) => Ok(()),
         }
@@ -165,7 +171,8 @@ mod tests {
         let choices = LoadChoices { devices: vec![DeviceChoice::Cpu], taesd: false };
         let plain = LoadOptions::default();
         let (cuda, taesd) = (LoadOptions { device: DeviceChoice::Cuda, ..plain }, LoadOptions { taesd: true, ..plain });
-        assert_eq!(LoadOptions { precision: Precision::F16, ..plain }.check(Some(&choices)), Ok(()));
+        let half = |precision| LoadOptions { precision, ..plain }.check(Some(&choices));
+        assert_eq!((half(Precision::Bf16), half(Precision::F16)), (Ok(()), Err(Unloadable::F16OnCpu)));
         assert_eq!(cuda.check(Some(&choices)), Err(Unloadable::Device(DeviceChoice::Cuda)));
         assert_eq!(taesd.check(Some(&choices)), Err(Unloadable::Taesd));
         assert_eq!(taesd.check(Some(&LoadChoices { taesd: true, ..choices })), Ok(()));

@@ -1,5 +1,5 @@
-//! Makes a checkpoint of a published model's full size in diffusers' layout, with random weights: for measuring memory and
-//! speed where the real one cannot be had. `cargo run --release --example random_model -- sd-turbo FOLDER`
+//! Makes a checkpoint of a published model's full size in diffusers' layout, with random weights and a TAESD: for measuring
+//! memory and speed where the real one cannot be had. `cargo run --release --example random_model -- sd-turbo FOLDER`
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -47,7 +47,7 @@ fn copy_tokenizer(folder: &Path) -> Result<()> {
 fn write_tensors(path: &Path, needed: &[Needed]) -> Result<()> {
     let mut header = Map::new();
     let mut offset = 0;
-    for Needed { name, shape } in needed {
+    for Needed { name, shape, .. } in needed {
         let end = offset + 2 * shape.iter().product::<usize>();
         header.insert(name.clone(), json!({ "dtype": "F16", "shape": shape, "data_offsets": [offset, end] }));
         offset = end;
@@ -57,7 +57,7 @@ fn write_tensors(path: &Path, needed: &[Needed]) -> Result<()> {
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for Needed { name, shape } in needed {
+    for Needed { name, shape, .. } in needed {
         let count: usize = shape.iter().product();
         match shape.as_slice() {
             [_] if name.ends_with("weight") => write_all(&mut file, count, || 1.0)?,
@@ -145,9 +145,11 @@ fn configurations(model: &str) -> Result<Vec<(&'static str, Value)>> {
             large_clip(12),
         ),
     };
+    let taesd = json!({ "_class_name": "AutoencoderTiny" });
     let mut files = vec![
         ("scheduler/scheduler_config.json", noise),
         ("vae/config.json", vae),
+        (if model == "sdxl" { "taesdxl/config.json" } else { "taesd/config.json" }, taesd),
         ("unet/config.json", unet),
         ("text_encoder/config.json", text),
     ];

@@ -41,8 +41,11 @@ pub enum Command {
     /// List the installed models
     Models {
         /// As JSON, with all their controls
-        #[arg(long)]
+        #[arg(long, conflicts_with = "verify")]
         json: bool,
+        /// Read all that is kept of them for a quick start, and all that it was made of; exits with 1 if something is damaged
+        #[arg(long)]
+        verify: bool,
         /// The shared tree whose models are listed too
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,

@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod fetch;
 pub mod frame;
+mod hash;
 pub mod job;
 pub mod log;
 pub mod model;

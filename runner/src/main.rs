@@ -43,7 +43,8 @@ fn execute(command: Command, started: Instant, log: Log) -> Result<ExitCode> {
         Command::Replay { job, output } => replay(&job, &output, log)?,
         Command::Img2img(options) => img2img(&options, log)?,
         Command::Fetch(options) => fetch(&options.request(), log)?,
-        Command::Models { json, root } => {
+        Command::Models { verify: true, root, .. } => return verify(&catalogue(root.as_deref())?, log),
+        Command::Models { json, root, .. } => {
             let catalogue = catalogue(root.as_deref())?;
             let listing = if json { local::to_json(&catalogue.models()) } else { table(&catalogue).into_bytes() };
             match io::stdout().write_all(&listing) {
@@ -63,7 +64,7 @@ fn img2img(options: &Img2img, log: Log) -> Result<()> {
     ensure!(!plan.trace || plan.parameters.steps.is_some(), "model `{name}` has no latents; leave --trace away");
     let frame = read_photo(&options.input).with_context(|| format!("cannot read {}", options.input.display()))?;
     let started = Instant::now();
-    let model = installed.load(options.loading())?;
+    let model = installed.load(options.loading(), log)?;
     let load_ms = milliseconds(started);
     let painting = model.paint(&frame, &plan, &mut Unwatched)?;
     plan.tell(&painting, log);
@@ -91,8 +92,27 @@ fn installed(model: &str, root: Option<&Path>) -> Result<Installed> {
 
 fn catalogue(root: Option<&Path>) -> Result<Catalogue> {
     let Some(root) = root else { return Ok(Catalogue::built_in()) };
-    let models = Root::new(root).models();
-    Catalogue::with_folder(&models).with_context(|| format!("cannot list {}", models.display()))
+    let root = Root::new(root);
+    let models = root.models();
+    let catalogue = Catalogue::with_folder(&models).with_context(|| format!("cannot list {}", models.display()))?;
+    Ok(catalogue.keeping(root.cache()))
+}
+
+/// Says what is wrong with what is kept of the models, on standard output.
+fn verify(catalogue: &Catalogue, log: Log) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for model in catalogue.models().into_iter().filter(|model| model.broken.is_none()) {
+        let problems = catalogue.find(&model.name)?.verify(log)?;
+        for problem in &problems {
+            println!("{}: {problem}", model.name);
+        }
+        if problems.is_empty() {
+            println!("{}: nothing is wrong", model.name);
+        } else {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
 }
 
 fn table(catalogue: &Catalogue) -> String {

@@ -100,7 +100,7 @@ impl JobError {
             | Self::ForeignRequest
             | Self::NoFrame
             | Self::Frame(_) => Stage::Read,
-            Self::Catalogue(_) | Self::Find(_) | Self::Load(_) => Stage::Load,
+            Self::Catalogue(_) | Self::Find(_) | Self::Load(_) | Self::Paint(PaintError::Folder(_)) => Stage::Load,
             Self::Paint(_) => Stage::Paint,
             Self::Encode(_) | Self::DiskFull(_) | Self::Write(_) => Stage::Write,
             Self::Panic { stage, .. } | Self::Stopped { stage, .. } => *stage,

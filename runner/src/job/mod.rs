@@ -20,13 +20,13 @@ use livewebcam_jobs::{
     Author, Claim, Clamped, InvalidJobId, JobDir, JobFile, JobId, Outcome, Output, Phase, Progress, Root, Stage, State,
     Timings, local,
 };
-use sha2::{Digest, Sha256};
 
 use claimed::{Claimed, Painted};
 pub use error::{JobError, PanicMessage, Signal};
 pub use replay::{ReplayError, replay};
 pub use seat::Seat;
 
+use crate::hash::sha256;
 use crate::log::Log;
 use crate::model::{Catalogue, Interrupted, PaintError, Plan, Spent, Watch, milliseconds};
 use crate::picture::encode_png;
@@ -84,7 +84,7 @@ pub fn run(path: &Path, seat: &Seat, started: Instant, log: Log) -> Result<Endin
         return Ok(Ending::NothingToPaint);
     }
     log.line(format_args!("job {id}: claimed by process {}", std::process::id()));
-    seat.conclude(|seat| paint(&dir, id, seat)).map_err(RunError::Conclude)
+    seat.conclude(|seat| paint(&dir, id, seat, log)).map_err(RunError::Conclude)
 }
 
 /// The job directory at `path` and its id. Links in the path to it are followed, a link in its place is not.
@@ -129,7 +129,7 @@ fn taken(dir: &JobDir) -> io::Result<Option<String>> {
 }
 
 /// The work on a claimed job, up to the encoded painting.
-fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
+fn paint(dir: &JobDir, id: JobId, seat: &Seat, log: Log) -> Result<Painted, JobError> {
     let mut watch = JobWatch { dir, seat, looked: None };
     let request = read::request(dir, id);
     seat.job(|job| {
@@ -152,7 +152,7 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
         job.clamped = plan.clamped.clone();
         job.warnings = plan.warnings.clone();
     });
-    let model = installed.load(request.loading)?;
+    let model = installed.load(request.loading, log)?;
     let load_ms = milliseconds(started);
     seat.job(|job| job.timings.load_ms = load_ms);
 
@@ -170,7 +170,7 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
     let png = png.map_err(JobError::Encode)?;
     let output = Output {
         bytes: png.len() as u64,
-        sha256: Sha256::digest(&png).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: sha256(&png),
         width: painting.picture.width(),
         height: painting.picture.height(),
     };
@@ -182,7 +182,7 @@ fn paint(dir: &JobDir, id: JobId, seat: &Seat) -> Result<Painted, JobError> {
 /// The models that lie beside a job directory, and the built-in one.
 fn catalogue_of(dir: &JobDir) -> io::Result<Catalogue> {
     match Root::of_job_dir(dir.path()) {
-        Some(root) => Catalogue::with_folder(&root.models()),
+        Some(root) => Ok(Catalogue::with_folder(&root.models())?.keeping(root.cache())),
         None => Ok(Catalogue::built_in()),
     }
 }

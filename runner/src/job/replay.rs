@@ -50,7 +50,7 @@ pub fn replay(path: &Path, output: &Path, log: Log) -> Result<(), ReplayError> {
     let installed = catalogue.find(&request.model).map_err(JobError::Find)?;
     let plan =
         Plan::new(&installed.info, &request.parameters).map_err(|error| JobError::Paint(PaintError::Plan(error)))?;
-    let model = installed.load(request.loading).map_err(JobError::Load)?;
+    let model = installed.load(request.loading, log).map_err(JobError::Load)?;
     let painting = model.paint(&frame, &plan, &mut Unwatched).map_err(JobError::Paint)?;
     plan.tell(&painting, log);
     let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters, &request.loading);

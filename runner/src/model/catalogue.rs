@@ -8,13 +8,15 @@ use livewebcam_jobs::{Controls, FrameSize, LoadOptions, ModelInfo};
 
 use super::{FolderError, LoadError, Model, Network, Starter, starter};
 use crate::fetch::Fetched;
-use crate::sd::{self, Pipeline};
+use crate::log::Log;
+use crate::sd::{self, Keep, Pipeline};
 
 /// The models that this runner can be asked for.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     /// Name and folder; the built-in model has none.
     models: Vec<(String, Option<PathBuf>)>,
+    cache: Option<PathBuf>,
 }
 
 /// An installed model, not loaded yet.
@@ -23,6 +25,7 @@ pub struct Installed {
     /// What it says of itself.
     pub info: ModelInfo,
     folder: Option<PathBuf>,
+    cache: Option<PathBuf>,
 }
 
 /// A name that is none of the installed models'.
@@ -50,7 +53,7 @@ impl Catalogue {
     /// The built-in model alone.
     #[must_use]
     pub fn built_in() -> Self {
-        Self { models: vec![(starter::NAME.to_owned(), None)] }
+        Self { models: vec![(starter::NAME.to_owned(), None)], cache: None }
     }
 
     /// The built-in model, and after it those that lie in `models/<org>/<name>` or `models/<name>`, by name. A folder that does
@@ -78,6 +81,12 @@ impl Catalogue {
         Ok(catalogue)
     }
 
+    /// These models; what is derived from one whose folder cannot be written to is kept in a folder of its name in `cache`.
+    #[must_use]
+    pub fn keeping(self, cache: PathBuf) -> Self {
+        Self { cache: Some(cache), ..self }
+    }
+
     /// What every installed model says of itself.
     #[must_use]
     pub fn models(&self) -> Vec<ModelInfo> {
@@ -92,6 +101,7 @@ impl Catalogue {
         let installed = |(name, folder): &(String, Option<PathBuf>)| Installed {
             info: describe(name, folder.as_deref()),
             folder: folder.clone(),
+            cache: self.cache.as_ref().map(|cache| cache.join(name)),
         };
         if let Some(model) = self.models.iter().find(|(full, _)| full == name) {
             return Ok(installed(model));
@@ -120,14 +130,24 @@ impl Installed {
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
         let folder = folder.canonicalize()?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { info: describe(&name, Some(&folder)), folder: Some(folder) })
+        Ok(Self { info: describe(&name, Some(&folder)), folder: Some(folder), cache: None })
     }
 
-    /// Reads the weights.
+    /// Reads all that is kept of the model, and all that it was derived from. What is wrong, in a sentence for each.
+    ///
+    /// # Errors
+    /// A file of the model is missing or cannot be read.
+    pub fn verify(&self, log: Log) -> Result<Vec<String>, FolderError> {
+        let Some(folder) = &self.folder else { return Ok(Vec::new()) };
+        let folder = sd::Folder::new(folder).keeping(Keep { cache: self.cache.clone(), log });
+        sd::verify(&folder).map_err(|problem| FolderError { model: self.info.name.clone(), problem: problem.into() })
+    }
+
+    /// Reads the weights. The log is told what is kept for the next time, or why it cannot be.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(&self, options: LoadOptions) -> Result<Model, LoadError> {
+    pub fn load(&self, options: LoadOptions, log: Log) -> Result<Model, LoadError> {
         let model = self.info.name.clone();
         if let Some(reason) = &self.info.broken {
             return Err(LoadError::Broken { model, reason: reason.clone() });
@@ -137,7 +157,9 @@ impl Installed {
         }
         let network = match &self.folder {
             Some(folder) => {
-                let pipeline = Pipeline::load(folder, options).map_err(|problem| FolderError { model, problem })?;
+                let folder = sd::Folder::new(folder).keeping(Keep { cache: self.cache.clone(), log });
+                let pipeline = Pipeline::load(&folder, options)
+                    .map_err(|problem| FolderError { model, problem: problem.into() })?;
                 Network::Diffusion(Box::new(pipeline))
             }
             None => {
@@ -145,7 +167,7 @@ impl Installed {
                 Network::Starter(Box::new(starter))
             }
         };
-        Ok(Model(network))
+        Ok(Model { name: self.info.name.clone(), network })
     }
 }
 

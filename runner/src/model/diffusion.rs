@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use image::RgbImage;
 use livewebcam_jobs::Parameters;
 
-use super::{PaintError, Painting, Plan, Spent, Watch, three_places};
-use crate::sd::{Img2Img, Pipeline};
+use super::{FolderError, PaintError, Painting, Plan, Spent, Watch, three_places};
+use crate::sd::{self, Img2Img, Pipeline};
 
-/// Paints `frame`. The plan has every number that the model takes; a guidance scale that it does not take is none.
+/// Paints `frame` with the model of this name. The plan has every number that the model takes; a guidance scale that it does not take is none.
 pub(super) fn paint(
     pipeline: &Pipeline,
+    name: &str,
     frame: &RgbImage,
     plan: &Plan,
     watch: &mut dyn Watch,
@@ -30,6 +31,10 @@ pub(super) fn paint(
     let painting = pipeline.img2img(&request, &mut |progress| match watch.progress(progress) {
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
+    });
+    let painting = painting.map_err(|error| match error {
+        sd::PaintError::TextEncoder(problem) => FolderError { model: name.to_owned(), problem }.into(),
+        error => PaintError::from(error),
     })?;
     Ok(Painting {
         picture: painting.image,

@@ -46,7 +46,7 @@ pub struct FolderError {
     /// The model's full name.
     pub model: String,
     /// What is wrong.
-    pub problem: sd::LoadError,
+    pub problem: Box<sd::LoadError>,
 }
 
 impl fmt::Display for FolderError {
@@ -84,16 +84,19 @@ pub enum PaintError {
     /// The arithmetic failed.
     #[error("the model could not compute the painting")]
     Compute(#[from] candle_core::Error),
+    /// A part of the model, which is loaded only where it is needed, cannot be loaded.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// Stable Diffusion cannot paint this.
     #[error(transparent)]
-    Diffusion(sd::PaintError),
+    Diffusion(Box<sd::PaintError>),
 }
 
 impl From<sd::PaintError> for PaintError {
     fn from(error: sd::PaintError) -> Self {
         match error {
             sd::PaintError::Cancelled => Self::Interrupted(Interrupted),
-            error => Self::Diffusion(error),
+            error => Self::Diffusion(error.into()),
         }
     }
 }

@@ -19,7 +19,10 @@ use starter::Starter;
 use crate::sd::{Pipeline, Trace};
 
 /// A model with its weights.
-pub struct Model(Network);
+pub struct Model {
+    name: String,
+    network: Network,
+}
 
 enum Network {
     Starter(Box<Starter>),
@@ -96,7 +99,7 @@ impl Model {
     pub fn paint(&self, frame: &RgbImage, plan: &Plan, watch: &mut dyn Watch) -> Result<Painting, PaintError> {
         let started = Instant::now();
         let parameters = &plan.parameters;
-        match &self.0 {
+        match &self.network {
             Network::Starter(network) => {
                 let style = parameters.style.as_ref().ok_or(InvalidBlend::Empty);
                 let shares = style.and_then(|style| style.weights(&starter::styles())).map_err(PlanError::Style)?;
@@ -105,7 +108,7 @@ impl Model {
                 let parameters = parameters.clone();
                 Ok(Painting { picture, spent, parameters, clamped: Vec::new(), warnings: Vec::new(), trace: None })
             }
-            Network::Diffusion(pipeline) => diffusion::paint(pipeline, frame, plan, watch),
+            Network::Diffusion(pipeline) => diffusion::paint(pipeline, &self.name, frame, plan, watch),
         }
     }
 }

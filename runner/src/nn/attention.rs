@@ -1,25 +1,16 @@
 //! Scaled dot-product attention over several heads.
 
 use candle_core::{D, DType, Result, Tensor};
+use livewebcam_kernels::Heads;
+pub use livewebcam_kernels::Mask;
 
-use super::softmax::softmax;
+use super::values::{Values, cpu, filled};
 
-/// How many bytes of scores may exist at one time.
+/// How many bytes of scores may exist at one time on a GPU.
 const SCORE_BYTES: usize = 64 << 20;
 
-/// Which keys a query sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mask {
-    /// All.
-    None,
-    /// Those that do not come after it; there are as many keys as queries.
-    Causal,
-}
-
 /// `softmax(q · kᵀ / √width) · v` for each head. `q` is `[batch, queries, heads · width]`, `k` and `v` are
-/// `[batch, keys, heads · width]`, the result has the shape of `q`.
-///
-/// Queries are taken in pieces, so the scores never take more than a fixed amount of memory.
+/// `[batch, keys, heads · width]`, the result has the shape of `q`. The scores are never in memory as a whole.
 ///
 /// # Errors
 /// Shapes that do not fit, or a failure of the device.
@@ -28,6 +19,18 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -
     if super::flash::takes(q, heads)? {
         return super::flash::attention(q, k, v, heads, mask);
     }
+    if q.device().is_cpu() { by_kernels(q, k, v, heads, mask) } else { by_candle(q, k, v, heads, mask) }
+}
+
+fn by_kernels(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+    let (batch, queries, channels) = q.dims3()?;
+    let shape = Heads { batch, queries, keys: k.dim(1)?, heads, width: channels / heads };
+    let [q, k, v] = [q.contiguous()?, k.contiguous()?, v.contiguous()?];
+    let [q, k, v] = [Values::of(&q)?, Values::of(&k)?, Values::of(&v)?];
+    filled((batch, queries, channels), |y| cpu().attention(&q, &k, &v, shape, mask, y))
+}
+
+fn by_candle(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
     let (batch, queries, channels) = q.dims3()?;
     let keys = k.dim(1)?;
     let split = |x: &Tensor| {
@@ -55,8 +58,29 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -
     joined.transpose(1, 2)?.reshape((batch, queries, channels))
 }
 
+/// `exp(x) / Σ exp(x)` over the last dimension.
+fn softmax(x: &Tensor) -> Result<Tensor> {
+    let exponential = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?.exp()?;
+    exponential.broadcast_div(&exponential.sum_keepdim(D::Minus1)?)
+}
+
 fn causal(start: usize, length: usize, keys: usize, like: &Tensor) -> Result<Tensor> {
     let hidden = |(query, key): (usize, usize)| if key > start + query { f32::NEG_INFINITY } else { 0.0 };
     let values: Vec<f32> = (0..length).flat_map(|query| (0..keys).map(move |key| (query, key))).map(hidden).collect();
     Tensor::from_vec(values, (length, keys), like.device())?.to_dtype(like.dtype())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, random};
+    use super::*;
+
+    #[test]
+    fn kernels_and_candle_agree() {
+        for (queries, keys, mask) in [(5, 7, Mask::None), (6, 6, Mask::Causal), (1, 1, Mask::Causal)] {
+            let (q, k, v) = (random(1, &[2, queries, 12]), random(2, &[2, keys, 12]), random(3, &[2, keys, 12]));
+            let found = by_kernels(&q, &k, &v, 3, mask).expect("rows");
+            assert_close(&found, &by_candle(&q, &k, &v, 3, mask).expect("rows"));
+        }
+    }
 }

@@ -1,17 +1,13 @@
-//! Two-dimensional convolution over `[batch, channels, height, width]`.
-//!
-//! On the CPU it is a matrix product over the patches of a few rows at a time: the whole picture's patches would take nine
-//! times the picture's memory for a 3×3 kernel.
+//! Two-dimensional convolution of feature maps.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
+use candle_core::{Result, Tensor};
+use livewebcam_kernels::{self as kernels, Packed, Window};
 
+use super::activation::{self, Activation};
 use super::banded;
-use super::standardise::slice;
-use super::weights::{Weights, WeightsError};
-
-/// How many bytes of patches may exist at one time.
-const PATCH_BYTES: usize = 32 << 20;
+use super::map::Map;
+use super::values::{Values, cpu};
+use super::weights::{Matrix, Weights, WeightsError};
 
 /// The size and the movement of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +31,32 @@ impl Kernel {
     pub const HALVING: Self = Self { size: 3, stride: 2, before: 1, after: 1 };
     /// 3×3 that halves the picture's size, padded on one side only.
     pub const HALVING_ONE_SIDED: Self = Self { size: 3, stride: 2, before: 0, after: 1 };
+
+    fn window(self, repeat: usize) -> Window {
+        let Self { size, stride, before, after } = self;
+        Window { size, stride, before, after, repeat }
+    }
 }
 
 /// A convolution with a square kernel.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     /// `[out, in, size, size]`.
-    weight: Tensor,
+    weight: Matrix,
     /// `[out]`.
     bias: Option<Tensor>,
     kernel: Kernel,
+}
+
+/// What is done to a convolution's result: `activation(result + shift + residual)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Then<'a> {
+    /// A number for each picture and channel: `[batch, out]`.
+    pub shift: Option<&'a Tensor>,
+    /// Of the result's size.
+    pub residual: Option<&'a Map>,
+    /// Applied last.
+    pub activation: Option<Activation>,
 }
 
 impl Conv2d {
@@ -72,114 +84,122 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> std::result::Result<Self, WeightsError> {
-        let weight = weights.large("weight", (outputs, inputs, kernel.size, kernel.size))?;
+        let weight = weights.matrix("weight", &[outputs, inputs, kernel.size, kernel.size])?;
         Ok(Self { weight, bias: None, kernel })
     }
 
-    /// `[batch, in, height, width]` to `[batch, out, height', width']`.
+    /// The convolution.
     ///
     /// # Errors
     /// Another number of channels, a picture smaller than the kernel, or a failure of the device.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let Kernel { size, stride, before, after } = self.kernel;
-        let weight = self.weight.to_dtype(x.dtype())?;
-        if !x.device().is_cpu() {
-            let y = banded::conv2d(x, &weight, self.kernel)?;
-            return match &self.bias {
-                Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-                None => Ok(y),
-            };
-        }
-        let (batch, inputs, height, width) = x.dims4()?;
-        let out_height = (height + before + after - size) / stride + 1;
-        let out_width = (width + before + after - size) / stride + 1;
-        let outputs = weight.dim(0)?;
-        let matrix = weight.reshape((outputs, inputs * size * size))?;
-        let bias = self.bias.as_ref().map(|bias| bias.reshape((outputs, 1))).transpose()?;
-        let product = |patches: &Tensor| -> Result<Tensor> {
-            let y = matrix.matmul(patches)?;
-            match &bias {
-                Some(bias) => y.broadcast_add(bias),
-                None => Ok(y),
+    pub fn forward(&self, x: &Map) -> Result<Map> {
+        self.forward_then(x, Then::default())
+    }
+
+    /// The convolution, and what comes after it.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, a picture smaller than the kernel, or a failure of the device.
+    pub fn forward_then(&self, x: &Map, then: Then<'_>) -> Result<Map> {
+        match &self.weight {
+            Matrix::Packed(weight) => self.by_kernels(weight, x, 1, then),
+            Matrix::Tensor(weight) => {
+                let residual = then.residual.map(Map::own);
+                let y = self.by_candle(weight, x.own(), then.shift, residual)?;
+                Ok(Map::from_own(activation::by_candle(then.activation, y)?))
             }
+        }
+    }
+
+    /// The convolution of the map in another size, whose pixels are the nearest ones.
+    ///
+    /// # Errors
+    /// Another number of channels, a picture smaller than the kernel, or a failure of the device.
+    pub fn forward_resized(&self, x: &Map, height: usize, width: usize) -> Result<Map> {
+        let size = x.size();
+        let repeat = height / size.height;
+        match &self.weight {
+            Matrix::Packed(weight) if (height, width) == (repeat * size.height, repeat * size.width) => {
+                self.by_kernels(weight, x, repeat, Then::default())
+            }
+            _ => self.forward(&x.resize(height, width)?),
+        }
+    }
+
+    fn by_kernels(&self, weight: &Packed, x: &Map, repeat: usize, then: Then<'_>) -> Result<Map> {
+        let window = self.kernel.window(repeat);
+        let (size, outputs) = (x.size(), weight.shape().outputs);
+        let (x, bias) = (Values::of(x.own())?, self.bias.as_ref().map(Values::of).transpose()?);
+        let shift = then.shift.map(Values::of).transpose()?;
+        let residual = then.residual.map(|residual| Values::of(residual.own())).transpose()?;
+        let epilogue = kernels::Epilogue {
+            bias: bias.as_deref(),
+            shift: shift.as_deref(),
+            residual: residual.as_deref(),
+            activation: activation::kernel(then.activation),
         };
-        let x = x.contiguous()?;
-        let mut pictures = Vec::with_capacity(batch);
-        for picture in 0..batch {
-            let picture = x.get(picture)?;
-            if self.kernel == Kernel::POINT {
-                pictures.push(product(&picture.reshape((inputs, height * width))?)?);
-                continue;
-            }
-            let rows = (PATCH_BYTES / (4 * inputs * size * size * out_width)).clamp(1, out_height);
-            let patches = |first: usize, rows: usize| {
-                picture.apply_op1_no_bwd(&Patches { kernel: self.kernel, first, rows, out_width })
-            };
-            if rows == out_height {
-                pictures.push(product(&patches(0, rows)?)?);
-                continue;
-            }
-            let y = Tensor::zeros((outputs, out_height * out_width), x.dtype(), x.device())?;
-            for first in (0..out_height).step_by(rows) {
-                let rows = rows.min(out_height - first);
-                y.slice_set(&product(&patches(first, rows)?)?, 1, first * out_width)?;
-            }
-            pictures.push(y);
+        Map::filled(window.of(size, outputs), |y| cpu().conv2d(&x, size, window, weight, epilogue, y))
+    }
+
+    /// Planes in, planes out.
+    fn by_candle(
+        &self,
+        weight: &Tensor,
+        x: &Tensor,
+        shift: Option<&Tensor>,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let mut y = banded::conv2d(x, weight, self.kernel)?;
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
         }
-        let y = if batch == 1 { pictures.swap_remove(0) } else { Tensor::cat(&pictures, 0)? };
-        y.reshape((batch, outputs, out_height, out_width))
+        if let Some(shift) = shift {
+            y = y.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?;
+        }
+        residual.map_or(Ok(y.clone()), |residual| y + residual)
     }
 }
 
-/// The patches under the kernel for some rows of the result: `[in · size · size, rows · width']`.
-struct Patches {
-    kernel: Kernel,
-    first: usize,
-    rows: usize,
-    out_width: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, matrices, random};
+    use super::*;
 
-impl CustomOp1 for Patches {
-    fn name(&self) -> &'static str {
-        "patches"
+    #[test]
+    fn kernels_and_candle_agree() {
+        let kernels = [Kernel::POINT, Kernel::SAME, Kernel::HALVING, Kernel::HALVING_ONE_SIDED];
+        for (seed, kernel) in kernels.into_iter().enumerate() {
+            let weight = random(seed, &[5, 7, kernel.size, kernel.size]);
+            let [packed, plain] = matrices(&weight);
+            let bias = Some(random(10, &[5]));
+            let (packed, plain) =
+                (Conv2d { weight: packed, bias: bias.clone(), kernel }, Conv2d { weight: plain, bias, kernel });
+            let (x, shift) = (random(11, &[2, 7, 6, 9]), random(12, &[2, 5]));
+            let map = Map::from_planes(&x).expect("a map");
+            let found = packed.forward(&map).and_then(|y| y.planes()).expect("a map");
+            assert_close(&found, &plain.by_candle(&weight, &x, None, None).expect("a map"));
+
+            let residual = random(13, found.dims());
+            let residual_map = Map::from_planes(&residual).expect("a map");
+            let then = Then { shift: Some(&shift), residual: Some(&residual_map), activation: Some(Activation::Relu) };
+            let found = packed.forward_then(&map, then).and_then(|y| y.planes()).expect("a map");
+            let wanted = plain.by_candle(&weight, &x, Some(&shift), Some(&residual)).and_then(|y| y.relu());
+            assert_close(&found, &wanted.expect("a map"));
+        }
     }
 
-    fn cpu_fwd(&self, picture: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (channels, height, width) = layout.shape().dims3()?;
-        let picture = slice(picture, layout)?;
-        let Kernel { size, .. } = self.kernel;
-        let columns = self.rows * self.out_width;
-        let mut patches = vec![0.0_f32; channels * size * size * columns];
-        patches.par_chunks_mut(columns).enumerate().for_each(|(index, line)| {
-            let (channel, ky, kx) = (index / (size * size), index / size % size, index % size);
-            let plane = &picture[channel * height * width..][..height * width];
-            for (row, line) in line.chunks_mut(self.out_width).enumerate() {
-                let y = (self.first + row) * self.kernel.stride + ky;
-                if y >= self.kernel.before && y - self.kernel.before < height {
-                    self.copy_row(&plane[(y - self.kernel.before) * width..][..width], line, kx);
-                }
-            }
-        });
-        Ok((CpuStorage::F32(patches), (channels * size * size, columns).into()))
-    }
-}
-
-impl Patches {
-    /// One row of pixels as column `kx` of the kernel meets it; what lies outside stays zero.
-    fn copy_row(&self, source: &[f32], line: &mut [f32], kx: usize) {
-        let Kernel { stride, before, .. } = self.kernel;
-        if stride == 1 {
-            let skipped = before.saturating_sub(kx).min(line.len());
-            let start = kx.saturating_sub(before).min(source.len());
-            let length = (line.len() - skipped).min(source.len() - start);
-            line[skipped..skipped + length].copy_from_slice(&source[start..start + length]);
-        } else {
-            for (column, value) in line.iter_mut().enumerate() {
-                let x = column * stride + kx;
-                if x >= before && x - before < source.len() {
-                    *value = source[x - before];
-                }
-            }
+    #[test]
+    fn a_map_is_enlarged_to_any_size_on_the_way() {
+        let weight = random(1, &[3, 2, 3, 3]);
+        let [packed, plain] = matrices(&weight);
+        let (kernel, bias) = (Kernel::SAME, None);
+        let (packed, plain) = (Conv2d { weight: packed, bias: None, kernel }, Conv2d { weight: plain, bias, kernel });
+        let x = random(2, &[1, 2, 4, 5]);
+        let map = Map::from_planes(&x).expect("a map");
+        for (height, width) in [(8, 10), (7, 9), (7, 10), (4, 5), (12, 15)] {
+            let found = packed.forward_resized(&map, height, width).and_then(|y| y.planes()).expect("a map");
+            let wanted = x.upsample_nearest2d(height, width).and_then(|x| plain.by_candle(&weight, &x, None, None));
+            assert_close(&found, &wanted.expect("a map"));
         }
     }
 }

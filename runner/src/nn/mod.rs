@@ -4,8 +4,10 @@
 //! together in memory, and a convolution is a copy of rows and one matrix product. Layers know their weights and nothing
 //! of a model; what is under them may change without a model noticing.
 //!
-//! The modules that are public here hold the layers of Stable Diffusion, which go over any device's tensors
-//! `[batch, channels, height, width]` and are loaded by the names of a checkpoint's tensors.
+//! The modules that are public here hold the layers of Stable Diffusion, which work on any device and are loaded by the
+//! names of a checkpoint's tensors. On the CPU they are `livewebcam_kernels`', on a GPU candle's: each layer has a way
+//! for both. Pictures go from layer to layer as a [`map::Map`], texts and lists of pixels as a tensor
+//! `[batch, tokens, channels]`.
 
 pub mod activation;
 mod add;
@@ -20,12 +22,15 @@ mod flash;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod linear;
+pub mod map;
 mod norm;
 mod pad;
 pub mod probe;
-mod softmax;
 mod standardise;
+#[cfg(test)]
+mod testing;
 mod upsample;
+mod values;
 pub mod weights;
 
 pub use add::add;

@@ -179,8 +179,8 @@ impl Layer {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.norm1.forward(x)?;
         let (q, k, v) = (self.q.forward(&y)?, self.k.forward(&y)?, self.v.forward(&y)?);
-        let x = (x + self.out.forward(&attention(&q, &k, &v, self.heads, Mask::Causal)?)?)?;
-        let y = self.activation.forward(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        x + self.fc2.forward(&y)?
+        let x = self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::Causal)?, x)?;
+        let y = self.fc1.forward_activated(&self.norm2.forward(&x)?, self.activation)?;
+        self.fc2.forward_plus(&y, &x)
     }
 }

@@ -1,18 +1,23 @@
 //! A prompt as the UNet takes it.
 
+use std::sync::OnceLock;
+
 use candle_core::{Result, Tensor};
 
 use super::clip::{ClipConfig, ClipTextModel, Encoded};
 use super::error::{LoadError, PaintError};
 use super::folder::Folder;
 use super::index::{Family, Index};
+use super::prompts::{self, Embedded};
 use super::tokenizer::Tokenizer;
-use crate::nn::weights::{Placement, Weights};
+use crate::hash::sha256;
+use crate::nn::weights::{self, Placement};
 
 /// The aesthetic scores that diffusers gives SDXL's refiner for the prompt and for the negative prompt.
 const AESTHETIC_SCORES: [f32; 2] = [6.0, 2.5];
 
 /// The configurations of a model's text encoders.
+#[derive(Debug)]
 pub(super) struct TextConfigs {
     encoders: Vec<(&'static str, &'static str, ClipConfig)>,
     /// Width of an embedded prompt.
@@ -34,9 +39,14 @@ impl TextConfigs {
     }
 }
 
-/// The text encoders of a model with their tokenizers.
+/// The text encoders of a model with their tokenizers. They are loaded for the first prompt whose embedding is not kept.
 pub(super) struct TextEncoders {
-    encoders: Vec<(Tokenizer, ClipTextModel)>,
+    folder: Folder,
+    configs: TextConfigs,
+    placement: Placement,
+    loaded: OnceLock<Vec<(Tokenizer, ClipTextModel)>>,
+    /// A name for all that an embedding depends on but the prompt.
+    identity: String,
     family: Family,
     clip_skip: Option<usize>,
     zeros_for_empty: bool,
@@ -53,25 +63,48 @@ pub(super) struct Prompt {
 }
 
 impl TextEncoders {
-    pub(super) fn load(
+    /// Looks only whether all files are there.
+    pub(super) fn find(
         folder: &Folder,
         index: &Index,
-        configs: &TextConfigs,
+        configs: TextConfigs,
         placement: &Placement,
     ) -> std::result::Result<Self, LoadError> {
-        let mut encoders = Vec::new();
-        for (component, tokenizer, config) in &configs.encoders {
-            let tokenizer = Tokenizer::load(folder, tokenizer, config.positions)?;
-            let weights = Weights::open(&folder.weights(component)?, placement.clone())?;
-            encoders.push((tokenizer, ClipTextModel::load(&weights, config, *component == "text_encoder_2")?));
+        let version = env!("CARGO_PKG_VERSION");
+        let mut identity = format!("{version} {:?} {:?} {configs:?}", index.family, placement.storage);
+        for (component, tokenizer, _) in &configs.encoders {
+            let weights = weights::identity(&folder.weights(component)?)?;
+            let tokenizer = Tokenizer::identity(folder, tokenizer)?;
+            identity.push_str(&format!(" {component} {weights} {tokenizer}"));
         }
         Ok(Self {
-            encoders,
+            folder: folder.clone(),
+            configs,
+            placement: placement.clone(),
+            loaded: OnceLock::new(),
+            identity,
             family: index.family,
             clip_skip: index.clip_skip,
             zeros_for_empty: index.zeros_for_empty,
             aesthetics: index.aesthetics,
         })
+    }
+
+    fn loaded(&self) -> std::result::Result<&[(Tokenizer, ClipTextModel)], LoadError> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let load = |(component, tokenizer, config): &(&'static str, &'static str, ClipConfig)| {
+            let tokenizer = Tokenizer::load(&self.folder, tokenizer, config.positions)?;
+            let projected = *component == "text_encoder_2";
+            let (files, shelf) = (self.folder.weights(component)?, self.folder.shelf(component));
+            let encoder = weights::load(&files, &self.placement, shelf.as_ref(), |weights| {
+                ClipTextModel::load(weights, config, projected)
+            })?;
+            Ok((tokenizer, encoder))
+        };
+        let loaded = self.configs.encoders.iter().map(load).collect::<std::result::Result<Vec<_>, LoadError>>()?;
+        Ok(self.loaded.get_or_init(|| loaded))
     }
 
     /// Embeds a prompt. What the visitor should know of it is added to `warnings`.
@@ -100,21 +133,38 @@ impl TextEncoders {
         skip: usize,
         warnings: &mut Vec<String>,
     ) -> std::result::Result<Prompt, PaintError> {
+        let key = sha256(format!("{} {skip} {text}", self.identity));
+        let shelf = self.folder.prompts();
+        let kept = shelf.as_ref().and_then(|shelf| prompts::find(shelf, &key, &self.placement));
+        let Embedded { prompt, lost } = match kept {
+            Some(kept) => kept,
+            None => {
+                let embedded = self.embed_anew(text, skip)?;
+                if let Some(shelf) = &shelf {
+                    prompts::keep(shelf, &key, &embedded).map_err(encoding)?;
+                }
+                embedded
+            }
+        };
+        if lost > 0 {
+            warnings.push(format!("the {name} is too long: its last {lost} tokens were left out"));
+        }
+        Ok(prompt)
+    }
+
+    fn embed_anew(&self, text: &str, skip: usize) -> std::result::Result<Embedded, PaintError> {
         let mut texts = Vec::new();
         let mut pooled = None;
         let mut lost = 0;
-        for (tokenizer, encoder) in &self.encoders {
+        for (tokenizer, encoder) in self.loaded()? {
             let tokens = tokenizer.encode(text).map_err(|error| PaintError::Tokenize(error.to_string()))?;
             lost = lost.max(tokens.lost);
             let encoded = encoder.forward(&tokens.ids).map_err(encoding)?;
             texts.push(self.state(encoder, &encoded, skip)?);
             pooled = Some(encoded.pooled);
         }
-        if lost > 0 {
-            warnings.push(format!("the {name} is too long: its last {lost} tokens were left out"));
-        }
         let pooled = pooled.expect("a model has a text encoder");
-        Ok(Prompt { text: Tensor::cat(&texts, 2).map_err(encoding)?, pooled })
+        Ok(Embedded { prompt: Prompt { text: Tensor::cat(&texts, 2).map_err(encoding)?, pooled }, lost })
     }
 
     /// The layer's output that the family's UNets were trained on.

@@ -5,7 +5,7 @@ use livewebcam_jobs::{DeviceChoice, Precision, Unloadable};
 
 use super::error::LoadError;
 use crate::nn::probe::probe;
-use crate::nn::weights::Placement;
+use crate::nn::weights::{Format, Placement};
 
 /// The devices that this binary was built for.
 pub(super) fn built_for() -> Vec<DeviceChoice> {
@@ -30,15 +30,20 @@ pub(super) fn open(choice: DeviceChoice) -> Result<Device, LoadError> {
     opened.map_err(|source| LoadError::Device { device: choice, source: source.into() })
 }
 
-/// On the CPU, half precision saves memory only: layers compute in f32, which its instructions are made for.
-pub(super) fn placement(device: &Device, precision: Precision) -> Placement {
-    let storage = match precision {
+/// Where weights of this number format go. On the CPU what flows between the layers is always f32.
+///
+/// # Errors
+/// A number format that the device has no layers for.
+pub(super) fn placement(device: &Device, precision: Precision) -> Result<Placement, LoadError> {
+    let dtype = match precision {
+        Precision::F32 if device.is_cpu() => return Ok(Placement::cpu(Format::F32)),
+        Precision::Bf16 if device.is_cpu() => return Ok(Placement::cpu(Format::Bf16)),
+        Precision::F16 if device.is_cpu() => return Err(Unloadable::F16OnCpu.into()),
         Precision::F32 => DType::F32,
         Precision::Bf16 => DType::BF16,
         Precision::F16 => DType::F16,
     };
-    let compute = if device.is_cpu() { DType::F32 } else { storage };
-    Placement { device: device.clone(), storage, compute }
+    Ok(Placement { device: device.clone(), storage: dtype, compute: dtype })
 }
 
 /// Makes a GPU compute a little. Kernels are compiled for one kind of GPU; with another one, some only give nonsense.

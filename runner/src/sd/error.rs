@@ -134,6 +134,9 @@ pub enum PaintError {
         /// What gave them.
         stage: &'static str,
     },
+    /// A text encoder or its tokenizer, which are loaded for a prompt that is new, cannot be loaded.
+    #[error(transparent)]
+    TextEncoder(Box<LoadError>),
     /// The prompt could not be turned into tokens.
     #[error("cannot turn the prompt into tokens: {0}")]
     Tokenize(String),
@@ -146,6 +149,12 @@ pub enum PaintError {
         #[source]
         source: candle_core::Error,
     },
+}
+
+impl From<LoadError> for PaintError {
+    fn from(problem: LoadError) -> Self {
+        Self::TextEncoder(problem.into())
+    }
 }
 
 /// The next multiple below, or the smallest.

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 use super::config::Config;
 use super::error::LoadError;
+use crate::log::Log;
+use crate::nn::weights::{Shelf, stamp};
 
 /// A component's weights under their common names, the preferred ones first: with `{}` for a component's own stem.
 const SINGLE: [&str; 3] = ["{}.safetensors", "{}.fp16.safetensors", "{}.bf16.safetensors"];
@@ -22,26 +24,86 @@ const PICKLED: [&str; 4] = ["{}.bin", "{}.fp16.bin", "{}.bin.index.json", "{}.ck
 /// diffusers' components and transformers' components.
 const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
 
+/// The folder for what is derived from models, in the folder that it was derived from.
+const KEPT: &str = ".livewebcam";
+
 /// A folder in diffusers' layout. Names are relative to it, with `/`; that is also how errors name files.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    keep: Option<Keep>,
+}
+
+/// Where what is derived from a model is kept for the next time, beside in the model's own folder.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// Stands for the model's folder where that cannot be written to.
+    pub cache: Option<PathBuf>,
+    /// Says what is kept, and what keeps it from being kept.
+    pub log: Log,
+}
 
 impl Folder {
-    /// The folder at `path`.
+    /// The folder at `path`. Nothing that is derived from it is kept.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self { path: path.into(), keep: None }
+    }
+
+    /// This folder, and what is derived from it is kept.
+    #[must_use]
+    pub fn keeping(self, keep: Keep) -> Self {
+        Self { keep: Some(keep), ..self }
+    }
+
+    /// The folder that it lies in, and what is derived from that is kept as well.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let keep =
+            |keep: &Keep| Keep { cache: keep.cache.as_deref().and_then(Path::parent).map(Path::to_owned), ..*keep };
+        Some(Self { path: self.path.parent()?.to_owned(), keep: self.keep.as_ref().map(keep) })
+    }
+
+    /// The folder `name` in it, and what is derived from that is kept as well.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        let keep = |keep: &Keep| Keep { cache: keep.cache.as_deref().map(|cache| cache.join(name)), ..*keep };
+        Self { path: self.path.join(name), keep: self.keep.as_ref().map(keep) }
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Where the packed weights of `component` are kept.
+    #[must_use]
+    pub fn shelf(&self, component: &str) -> Option<Shelf> {
+        let keep = self.keep.as_ref()?;
+        let beside = self.path.join(component).join(KEPT);
+        let cached = keep.cache.iter().map(|cache| cache.join(component));
+        Some(Shelf { folders: std::iter::once(beside).chain(cached).collect(), log: keep.log })
+    }
+
+    /// Where embedded prompts are kept.
+    #[must_use]
+    pub fn prompts(&self) -> Option<Shelf> {
+        let keep = self.keep.as_ref()?;
+        let beside = self.path.join(KEPT);
+        let folders = std::iter::once(&beside).chain(&keep.cache).map(|folder| folder.join("prompts"));
+        Some(Shelf { folders: folders.collect(), log: keep.log })
+    }
+
+    /// What changes when a file is replaced; `None` where it is not there.
+    #[must_use]
+    pub fn stamp(&self, name: &str) -> Option<String> {
+        stamp(&self.path.join(name))
     }
 
     /// Whether there is such a file or folder.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0.join(name).exists()
+        self.path.join(name).exists()
     }
 
     /// A text file's content.
@@ -49,7 +111,7 @@ impl Folder {
     /// # Errors
     /// A missing or unreadable file.
     pub fn text(&self, name: &str) -> Result<String, LoadError> {
-        fs::read_to_string(self.0.join(name)).map_err(|source| match source.kind() {
+        fs::read_to_string(self.path.join(name)).map_err(|source| match source.kind() {
             ErrorKind::NotFound => LoadError::Missing { file: name.to_owned() },
             _ => LoadError::Read { file: name.to_owned(), source },
         })
@@ -87,11 +149,11 @@ impl Folder {
     /// No safetensors file, or an index that names a file which is not there.
     pub fn weights(&self, component: &str) -> Result<Vec<(PathBuf, String)>, LoadError> {
         let names = match WeightFiles::choose(component, None, &|name| self.has(name))? {
-            WeightFiles::Single(name) => return Ok(vec![(self.0.join(&name), name)]),
+            WeightFiles::Single(name) => return Ok(vec![(self.path.join(&name), name)]),
             WeightFiles::Sharded { index } => self.shards(component, &index)?,
         };
         let file = |name: String| {
-            let path = self.0.join(&name);
+            let path = self.path.join(&name);
             if path.exists() { Ok((path, name)) } else { Err(LoadError::Missing { file: name }) }
         };
         names.into_iter().map(file).collect()

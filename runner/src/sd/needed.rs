@@ -10,8 +10,8 @@ use super::unet::{Unet, UnetConfig};
 use super::vae::Autoencoder;
 use crate::nn::weights::{Needed, Weights};
 
-/// The folder of each component of the model in `folder`, and the tensors that its weights must hold. Reads only
-/// configurations.
+/// The folder of each component of the model in `folder`, a TAESD in it among them, and the tensors that its weights must
+/// hold. Reads only configurations.
 ///
 /// # Errors
 /// A missing configuration, or one that is not supported.
@@ -23,7 +23,7 @@ pub fn needed_tensors(folder: &Path) -> Result<Vec<(&'static str, Vec<Needed>)>,
         let weights = Weights::outline();
         match component {
             "unet" => drop(Unet::load(&weights, &UnetConfig::read(&config)?)?),
-            "vae" => return Ok((component, Autoencoder::needed(&config)?)),
+            "vae" | "taesd" | "taesdxl" => return Ok((component, Autoencoder::needed(&config)?)),
             _ => {
                 let projected = component == "text_encoder_2";
                 drop(ClipTextModel::load(&weights, &ClipConfig::read(&config)?, projected)?);
@@ -31,5 +31,6 @@ pub fn needed_tensors(folder: &Path) -> Result<Vec<(&'static str, Vec<Needed>)>,
         }
         Ok((component, weights.needed()))
     };
-    index.weights().into_iter().map(needed).collect()
+    let tiny = ["taesd", "taesdxl"].into_iter().filter(|tiny| folder.has(&format!("{tiny}/config.json")));
+    index.weights().into_iter().chain(tiny).map(needed).collect()
 }

@@ -16,12 +16,11 @@ use super::device::{open, placement, try_out};
 use super::error::{LoadError, PaintError, SchedulerError};
 use super::folder::Folder;
 use super::index::{Family, Index, scheduler_config};
-use super::picture;
 use super::rng::Generator;
 use super::scheduler::{Choice, Course, Kind, NoiseScheduler, begin, lcm};
 use super::unet::{Conditioning, Unet, UnetConfig, guidance_embedding};
 use super::vae::{self, Autoencoder};
-use crate::nn::weights::{Placement, Weights};
+use crate::nn::weights::{self, Placement, Weights};
 
 /// The smallest strength: one step of a hundred.
 const LEAST_STRENGTH: f64 = 0.01;
@@ -109,30 +108,32 @@ impl Pipeline {
     /// Loads the model in `folder`.
     ///
     /// # Errors
-    /// See [`LoadError`]; configurations are read, and every tensor is checked, before anything is painted.
-    pub fn load(folder: &Path, options: LoadOptions) -> Result<Self, LoadError> {
-        let folder = Folder::new(folder);
-        let index = Index::read(&folder)?;
+    /// See [`LoadError`]; all configurations are read before anything is painted, and all weights but the text encoders', which
+    /// are not needed for a prompt whose embedding is kept.
+    pub fn load(folder: &Folder, options: LoadOptions) -> Result<Self, LoadError> {
+        let index = Index::read(folder)?;
         let device = open(options.device)?;
-        let placement = placement(&device, options.precision);
+        let placement = placement(&device, options.precision)?;
         try_out(&placement)?;
-        check_scheduler(&folder, &index)?;
+        check_scheduler(folder, &index)?;
         let unet_file = folder.config("unet/config.json")?;
         let unet_config = UnetConfig::read(&unet_file)?;
-        let text = TextConfigs::read(&folder, &index)?;
-        let (vae_folder, vae_component) = vae::find(&folder, index.family, options.taesd)?;
+        let text = TextConfigs::read(folder, &index)?;
+        let (vae_folder, vae_component) = vae::find(folder, index.family, options.taesd)?;
         let vae_config = vae_folder.config(&format!("{vae_component}/config.json"))?;
         check_fit(&unet_file, &unet_config, &index, &text, vae_config.or("latent_channels", 4)?)?;
 
         // The largest component first, while nothing else takes memory.
-        let unet = Unet::load(&Weights::open(&folder.weights("unet")?, placement.clone())?, &unet_config)?;
-        let text = TextEncoders::load(&folder, &index, &text, &placement)?;
+        let (files, shelf) = (folder.weights("unet")?, folder.shelf("unet"));
+        let unet = |weights: &Weights| Unet::load(weights, &unet_config);
+        let unet = weights::load(&files, &placement, shelf.as_ref(), unet)?;
+        let text = TextEncoders::find(folder, &index, text, &placement)?;
         let mut vae_placement = placement.clone();
         if vae_placement.compute == DType::F16 && vae_config.or("force_upcast", true)? {
             (vae_placement.storage, vae_placement.compute) = (DType::F32, DType::F32);
         }
         let vae = Autoencoder::load(&vae_folder, &vae_component, vae_placement)?;
-        Ok(Self { folder, index, text, unet, unet_config, vae, placement })
+        Ok(Self { folder: folder.clone(), index, text, unet, unet_config, vae, placement })
     }
 
     /// Paints. `on_progress` is told of each part before it begins and of each step after it; where it breaks, the painting
@@ -283,8 +284,7 @@ impl Pipeline {
     /// Scaled latents of the frame, and their shape.
     fn encode(&self, image: &RgbImage, random: &mut Generator) -> Result<(Vec<f32>, [usize; 3]), PaintError> {
         let stage = "encoding the frame";
-        let encoded = picture::to_tensor(image, &self.placement.device);
-        let encoded = encoded.and_then(|picture| self.vae.encode(&picture, random));
+        let encoded = self.vae.encode(image, random);
         let (mut latents, shape) = encoded.map_err(|source| PaintError::Compute { stage, source })?;
         let scaling = self.vae.scaling as f32;
         match self.normal() {
@@ -332,11 +332,7 @@ impl Pipeline {
             }
             None => latents.iter_mut().for_each(|x| *x /= scaling),
         }
-        let [channels, height, width] = shape;
-        let picture = Tensor::from_vec(latents, (1, channels, height, width), &self.placement.device)
-            .and_then(|latents| self.vae.decode(&latents))
-            .and_then(|picture| picture::to_picture(&picture));
-        let picture = picture.map_err(|source| PaintError::Compute { stage, source })?;
+        let picture = self.vae.decode(latents, shape).map_err(|source| PaintError::Compute { stage, source })?;
         picture.ok_or(PaintError::NotFinite { stage })
     }
 

@@ -38,7 +38,25 @@ pub struct Tokenizer {
     length: usize,
 }
 
+/// Whatever of these there is, ids depend on.
+const FILES: [&str; 5] =
+    ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"];
+
 impl Tokenizer {
+    /// A name for the tokenizer in `component`, which another one's files would not have. Reads none of them.
+    ///
+    /// # Errors
+    /// A missing file.
+    pub(super) fn identity(folder: &Folder, component: &str) -> Result<String, LoadError> {
+        let stamps = FILES.map(|file| folder.stamp(&format!("{component}/{file}")));
+        if stamps[0].is_none() {
+            for (file, stamp) in FILES[1..=2].iter().zip(&stamps[1..=2]) {
+                stamp.as_ref().ok_or_else(|| LoadError::Missing { file: format!("{component}/{file}") })?;
+            }
+        }
+        Ok(format!("{stamps:?}"))
+    }
+
     /// Reads `tokenizer.json`, or `vocab.json` and `merges.txt`, and `tokenizer_config.json` from `component`, a folder of
     /// the model such as `tokenizer`. `positions` is what the text encoder takes.
     ///

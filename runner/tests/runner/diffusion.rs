@@ -17,15 +17,15 @@ use crate::support::{Job, content, runner};
 
 const NAME: &str = "some/model";
 
-fn fixtures(name: &str) -> PathBuf {
+pub(crate) fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name)
 }
 
-fn picture(path: &Path) -> RgbImage {
+pub(crate) fn picture(path: &Path) -> RgbImage {
     image::open(path).expect("a picture").into_rgb8()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a listing") {
         let (path, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
@@ -34,7 +34,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A job in a tree where `model` of the fixtures is installed.
-fn job(model: &str, parameters: Parameters) -> Job {
+pub(crate) fn job(model: &str, parameters: Parameters) -> Job {
     job_loading(model, parameters, LoadOptions::default())
 }
 
@@ -48,7 +48,7 @@ fn job_loading(model: &str, parameters: Parameters, loading: LoadOptions) -> Job
     job
 }
 
-fn installed(job: &Job) -> PathBuf {
+pub(crate) fn installed(job: &Job) -> PathBuf {
     job.root.models().join(NAME)
 }
 
@@ -97,7 +97,7 @@ fn assert_same(painted: &Path, expected: &Path) {
     assert!(psnr >= 50.0 && worst <= 2, "{psnr:.1} dB, worst pixel {worst}");
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -388,7 +388,9 @@ fn a_folder_paints_with_taesd_and_leaves_its_latents() {
         ["--trace", trace_file],
     ];
     let options = [&["--taesd", "--device", "cpu", "--dtype", "f32"][..], options.as_flattened()].concat();
-    let ended = img2img(&fixtures("sd15"), &output, &options);
+    let model = folder.path().join("model");
+    copy(&fixtures("sd15"), &model);
+    let ended = img2img(&model, &output, &options);
     assert!(ended.status.success(), "{}", stderr(&ended));
     assert_same(&output, &fixtures("sd15/taesd.png"));
     let read = |path: &Path| candle_core::safetensors::load(path, &Device::Cpu).expect("latents");

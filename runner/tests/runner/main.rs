@@ -4,6 +4,7 @@ mod claims;
 mod command_line;
 mod conclusions;
 mod diffusion;
+mod kept;
 mod painting;
 mod requests;
 mod support;

@@ -1,7 +1,10 @@
 //! The built-in model: what it paints is what its authors' own network paints.
 
+use std::time::Instant;
+
 use image::RgbImage;
 use livewebcam_jobs::{ModelInfo, Parameters};
+use livewebcam_runner::log::Log;
 use livewebcam_runner::model::{Catalogue, Model, Plan, Unwatched};
 use livewebcam_runner::sd::LoadOptions;
 
@@ -12,7 +15,7 @@ struct Painter(ModelInfo, Model);
 impl Painter {
     fn starter() -> Self {
         let starter = Catalogue::built_in().find("starter").expect("built in");
-        let model = starter.load(LoadOptions::default()).expect("its weights");
+        let model = starter.load(LoadOptions::default(), Log::since(Instant::now())).expect("its weights");
         Self(starter.info, model)
     }
 

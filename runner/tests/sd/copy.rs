@@ -1,4 +1,4 @@
-//! A copy of a model, for a test to change.
+//! Copies of the small models, for tests to change.
 
 use std::collections::HashMap;
 use std::fs;

@@ -2,6 +2,7 @@
 
 mod copy;
 mod folders;
+mod kept;
 mod parity;
 mod requests;
 mod small;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use image::imageops::{FilterType, resize};
 use livewebcam_jobs::{Bounds, Phase};
 use livewebcam_runner::sd::{
-    Choice, DeviceChoice, Img2Img, LoadOptions, PaintError, Pipeline, Precision, describe, needed_tensors,
+    Choice, DeviceChoice, Folder, Img2Img, LoadOptions, PaintError, Pipeline, Precision, describe, needed_tensors,
 };
 use serde_json::json;
 
@@ -96,7 +96,8 @@ fn a_prompt_that_is_cut_is_a_warning() {
 fn a_device_that_is_not_there_is_an_error() {
     if !cfg!(feature = "cuda") {
         let options = LoadOptions { device: DeviceChoice::Cuda, ..LoadOptions::default() };
-        let error = Pipeline::load(&fixtures().join("sd15"), options).err().expect("no such device").to_string();
+        let error =
+            Pipeline::load(&Folder::new(fixtures().join("sd15")), options).err().expect("no such device").to_string();
         assert!(error.contains("--features cuda"), "{error}");
     }
 }

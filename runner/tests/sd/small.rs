@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use livewebcam_runner::sd::{Img2Img, LoadError, LoadOptions, Painting, Pipeline, Precision};
+use livewebcam_runner::sd::{Folder, Img2Img, LoadError, LoadOptions, Painting, Pipeline, Precision};
 use serde::Deserialize;
 
 /// One call of a pipeline.
@@ -40,7 +40,7 @@ pub(crate) fn picture(path: &Path) -> RgbImage {
 }
 
 pub(crate) fn load(folder: &Path, taesd: bool, precision: Precision) -> Result<Pipeline, LoadError> {
-    Pipeline::load(folder, LoadOptions { precision, taesd, ..LoadOptions::default() })
+    Pipeline::load(&Folder::new(folder), LoadOptions { precision, taesd, ..LoadOptions::default() })
 }
 
 /// Paints a case, and keeps the latents.

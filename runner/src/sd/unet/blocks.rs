@@ -6,6 +6,7 @@ use super::config::UnetConfig;
 use super::resnet::{Resnet, ResnetShape};
 use super::transformer::{Transformer, TransformerShape};
 use crate::nn::conv2d::{Conv2d, Kernel};
+use crate::nn::map::Map;
 use crate::nn::weights::{Weights, WeightsError};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
@@ -68,7 +69,7 @@ impl DownBlock {
     }
 
     /// Pushes what each layer made onto `skips`.
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor, skips: &mut Vec<Tensor>) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Map, time: &Tensor, text: &Tensor, skips: &mut Vec<Map>) -> Result<Map> {
         let mut x = x.clone();
         for (layer, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(&x, Some(time))?;
@@ -104,7 +105,7 @@ impl MidBlock {
         Ok(Self { resnets: [resnet(0)?, resnet(1)?], transformer })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Map, time: &Tensor, text: &Tensor) -> Result<Map> {
         let x = self.transformer.forward(&self.resnets[0].forward(x, Some(time))?, text)?;
         self.resnets[1].forward(&x, Some(time))
     }
@@ -146,11 +147,11 @@ impl UpBlock {
     }
 
     /// Takes from `skips` what the way down left there.
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor, skips: &mut Vec<Tensor>) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Map, time: &Tensor, text: &Tensor, skips: &mut Vec<Map>) -> Result<Map> {
         let mut x = x.clone();
         for (layer, resnet) in self.resnets.iter().enumerate() {
             let skip = skips.pop().expect("the way down left as many as the way up takes");
-            x = resnet.forward(&Tensor::cat(&[&x, &skip], 1)?, Some(time))?;
+            x = resnet.forward(&x.concat(&skip)?, Some(time))?;
             if let Some(transformer) = self.transformers.get(layer) {
                 x = transformer.forward(&x, text)?;
             }
@@ -158,8 +159,8 @@ impl UpBlock {
         match (&self.upsample, skips.last()) {
             // The next skip's size, not the double: a level may have had an odd number of rows.
             (Some(upsample), Some(skip)) => {
-                let (height, width) = (skip.dim(2)?, skip.dim(3)?);
-                upsample.forward(&x.upsample_nearest2d(height, width)?)
+                let size = skip.size();
+                upsample.forward_resized(&x, size.height, size.width)
             }
             _ => Ok(x),
         }

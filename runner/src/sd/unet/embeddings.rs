@@ -37,7 +37,7 @@ impl Embedder {
             (Some(layer), Some(condition)) => (x + layer.forward(&condition.to_dtype(x.dtype())?)?)?,
             _ => x.clone(),
         };
-        self.linear2.forward(&self.activation.forward(&self.linear1.forward(&x)?)?)
+        self.linear2.forward(&self.linear1.forward_activated(&x, self.activation)?)
     }
 }
 

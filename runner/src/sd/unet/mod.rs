@@ -17,6 +17,7 @@ pub(crate) use self::resnet::{Resnet, ResnetShape};
 use crate::nn::activation::Activation;
 use crate::nn::conv2d::Conv2d;
 use crate::nn::group_norm::GroupNorm;
+use crate::nn::map::Map;
 use crate::nn::weights::{Weights, WeightsError};
 
 /// The network with its weights.
@@ -102,9 +103,11 @@ impl Unet {
             let added = Tensor::cat(&[pooled.to_dtype(self.compute)?, sizes], 1)?;
             embedding = (embedding + embedder.forward(&added, None)?)?;
         }
-        let mut x = latents.to_dtype(self.compute)?;
+        // Every residual block takes it activated.
+        let embedding = self.activation.forward(&embedding)?;
+        let mut x = Map::from_planes(&latents.to_dtype(self.compute)?)?;
         if self.config.centres {
-            x = ((x * 2.0)? - 1.0)?;
+            x = x.affine(2.0, -1.0)?;
         }
         let mut x = self.conv_in.forward(&x)?;
         let mut skips = vec![x.clone()];
@@ -117,6 +120,6 @@ impl Unet {
         for block in &self.up {
             x = block.forward(&x, &embedding, &text, &mut skips)?;
         }
-        self.conv_out.forward(&self.activation.forward(&self.norm_out.forward(&x)?)?)
+        self.conv_out.forward(&self.norm_out.forward_activated(&x, self.activation)?)?.planes()
     }
 }

@@ -1,11 +1,12 @@
 //! The residual block of convolutions that UNet and VAE are made of (diffusers' `ResnetBlock2D`).
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use crate::nn::activation::Activation;
-use crate::nn::conv2d::{Conv2d, Kernel};
+use crate::nn::conv2d::{Conv2d, Kernel, Then};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::linear::Linear;
+use crate::nn::map::Map;
 use crate::nn::weights::{Weights, WeightsError};
 
 /// Two convolutions beside a shortcut.
@@ -57,21 +58,18 @@ impl Resnet {
         })
     }
 
-    /// `[batch, in, height, width]` to `[batch, out, height, width]`; `time` is `[batch, width]`.
-    pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let y = self.conv1.forward(&self.activation.forward(&self.norm1.forward(x)?)?)?;
-        let y = match (&self.time, time) {
-            (Some(layer), Some(time)) => {
-                let time = layer.forward(&self.activation.forward(time)?)?;
-                y.broadcast_add(&time.unsqueeze(D::Minus1)?.unsqueeze(D::Minus1)?)?
-            }
-            _ => y,
+    /// `time` is the timestep's embedding, activated: `[batch, width]`.
+    pub(crate) fn forward(&self, x: &Map, time: Option<&Tensor>) -> Result<Map> {
+        let time = match (&self.time, time) {
+            (Some(layer), Some(time)) => Some(layer.forward(time)?),
+            _ => None,
         };
-        let y = self.conv2.forward(&self.activation.forward(&self.norm2.forward(&y)?)?)?;
-        let sum = match &self.shortcut {
-            Some(shortcut) => (shortcut.forward(x)? + y)?,
-            None => (x + y)?,
-        };
-        if self.scale == 1.0 { Ok(sum) } else { sum / self.scale }
+        let y = self.norm1.forward_activated(x, self.activation)?;
+        let y = self.conv1.forward_then(&y, Then { shift: time.as_ref(), ..Then::default() })?;
+        let y = self.norm2.forward_activated(&y, self.activation)?;
+        let shortcut = self.shortcut.as_ref().map(|shortcut| shortcut.forward(x)).transpose()?;
+        let residual = Some(shortcut.as_ref().unwrap_or(x));
+        let sum = self.conv2.forward_then(&y, Then { residual, ..Then::default() })?;
+        if self.scale == 1.0 { Ok(sum) } else { sum.affine(1.0 / self.scale, 0.0) }
     }
 }

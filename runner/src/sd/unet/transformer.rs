@@ -1,13 +1,13 @@
 //! The attention of the UNet: of pixels to each other and to the prompt (diffusers' `Transformer2DModel`).
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 
-use crate::nn::activation::Activation;
+use crate::nn::activation::geglu;
 use crate::nn::attention::{Mask, attention};
-use crate::nn::conv2d::{Conv2d, Kernel};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::layer_norm::LayerNorm;
 use crate::nn::linear::Linear;
+use crate::nn::map::Map;
 use crate::nn::weights::{Weights, WeightsError};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
@@ -17,27 +17,11 @@ const LAYER_NORM_EPS: f64 = 1e-5;
 /// How much wider the feed-forward layers are inside.
 const WIDENING: usize = 4;
 
-/// A layer over channels, which two generations of models apply to the picture and to the list of its pixels.
-enum Projection {
-    Picture(Conv2d),
-    Pixels(Linear),
-}
-
-impl Projection {
-    fn load(weights: &Weights, channels: usize, linear: bool) -> Loaded<Self> {
-        Ok(if linear {
-            Self::Pixels(Linear::load(weights, channels, channels)?)
-        } else {
-            Self::Picture(Conv2d::load(weights, channels, channels, Kernel::POINT)?)
-        })
-    }
-}
-
 pub(super) struct Transformer {
     norm: GroupNorm,
-    proj_in: Projection,
+    proj_in: Linear,
     blocks: Vec<Block>,
-    proj_out: Projection,
+    proj_out: Linear,
 }
 
 /// The numbers that make one.
@@ -55,32 +39,25 @@ impl Transformer {
     pub(super) fn load(weights: &Weights, shape: TransformerShape) -> Loaded<Self> {
         let TransformerShape { channels, groups, linear_projection, .. } = shape;
         let blocks = weights.at("transformer_blocks");
+        // Two generations of models have the same layer as a convolution of the picture and as a matrix over its pixels.
+        let load = if linear_projection { Linear::load } else { Linear::load_point };
+        let projection = |name: &str| load(&weights.at(name), channels, channels);
         Ok(Self {
             norm: GroupNorm::load(&weights.at("norm"), channels, groups, NORM_EPS)?,
-            proj_in: Projection::load(&weights.at("proj_in"), channels, linear_projection)?,
+            proj_in: projection("proj_in")?,
             blocks: (0..shape.layers).map(|index| Block::load(&blocks.at(index), shape)).collect::<Loaded<_>>()?,
-            proj_out: Projection::load(&weights.at("proj_out"), channels, linear_projection)?,
+            proj_out: projection("proj_out")?,
         })
     }
 
-    /// `[batch, channels, height, width]` to the same shape; `text` is `[batch, tokens, width]`.
-    pub(super) fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
-        let (batch, channels, height, width) = x.dims4()?;
-        let pixels = |x: &Tensor| x.flatten_from(2)?.transpose(1, 2)?.contiguous();
-        let picture = |x: &Tensor| x.transpose(1, 2)?.contiguous()?.reshape((batch, channels, height, width));
-        let y = self.norm.forward(x)?;
-        let mut y = match &self.proj_in {
-            Projection::Picture(conv) => pixels(&conv.forward(&y)?)?,
-            Projection::Pixels(linear) => linear.forward(&pixels(&y)?)?,
-        };
+    /// `text` is `[batch, tokens, width]`.
+    pub(super) fn forward(&self, x: &Map, text: &Tensor) -> Result<Map> {
+        let size = x.size();
+        let mut y = self.proj_in.forward(&self.norm.forward(x)?.tokens()?)?;
         for block in &self.blocks {
             y = block.forward(&y, text)?;
         }
-        let y = match &self.proj_out {
-            Projection::Picture(conv) => conv.forward(&picture(&y)?)?,
-            Projection::Pixels(linear) => picture(&linear.forward(&y)?)?,
-        };
-        y + x
+        Map::from_tokens(&self.proj_out.forward_plus(&y, &x.tokens()?)?, size.height, size.width)
     }
 }
 
@@ -113,13 +90,10 @@ impl Block {
 
     fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
         let y = self.norm1.forward(x)?;
-        let x = (self.pixels.forward(&y, &y)? + x)?;
-        let x = (self.text.forward(&self.norm2.forward(&x)?, text)? + x)?;
-        // Half of the wide layer opens and closes the other half (Shazeer, "GLU variants improve transformer", 2020).
-        let wide = self.widen.forward(&self.norm3.forward(&x)?)?;
-        let half = wide.dim(D::Minus1)? / 2;
-        let gate = Activation::Gelu.forward(&wide.narrow(D::Minus1, half, half)?.contiguous()?)?;
-        self.narrow.forward(&(wide.narrow(D::Minus1, 0, half)? * gate)?)? + x
+        let x = self.pixels.forward(&y, &y, x)?;
+        let x = self.text.forward(&self.norm2.forward(&x)?, text, &x)?;
+        let y = geglu(&self.widen.forward(&self.norm3.forward(&x)?)?)?;
+        self.narrow.forward_plus(&y, &x)
     }
 }
 
@@ -142,8 +116,9 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
+    /// The attention of `x` to `context`, added to `residual`.
+    fn forward(&self, x: &Tensor, context: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let (q, k, v) = (self.q.forward(x)?, self.k.forward(context)?, self.v.forward(context)?);
-        self.out.forward(&attention(&q, &k, &v, self.heads, Mask::None)?)
+        self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::None)?, residual)
     }
 }

@@ -29,9 +29,8 @@ pub(in super::super) fn find_tiny(folder: &Folder, family: Family) -> Option<(Fo
         there.then(|| (folder, name.to_owned()))
     };
     let inside = || [own, "taesd"].into_iter().find_map(|name| there(folder.clone(), name));
-    let organisation = folder.path().parent();
-    let beside = || organisation.and_then(|beside| there(Folder::new(beside), own));
-    let models = organisation.and_then(|organisation| organisation.parent());
-    let published = || models.and_then(|models| there(Folder::new(models.join(PUBLISHER)), own));
+    let beside = || folder.parent().and_then(|beside| there(beside, own));
+    let models = || folder.parent().and_then(|organisation| organisation.parent());
+    let published = || models().and_then(|models| there(models.child(PUBLISHER), own));
     inside().or_else(beside).or_else(published)
 }

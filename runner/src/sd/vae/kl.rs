@@ -1,6 +1,6 @@
 //! `AutoencoderKL`: the autoencoder that Stable Diffusion is trained with.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::Result;
 use serde_json::{Value, json};
 
 use super::super::config::Config;
@@ -11,6 +11,7 @@ use crate::nn::attention::{Mask, attention};
 use crate::nn::conv2d::{Conv2d, Kernel};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::linear::Linear;
+use crate::nn::map::Map;
 use crate::nn::weights::{Weights, WeightsError};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
@@ -78,7 +79,6 @@ pub(super) struct AutoencoderKl {
     decoder: Coder,
     quant: Option<Conv2d>,
     post_quant: Option<Conv2d>,
-    compute: DType,
 }
 
 impl AutoencoderKl {
@@ -89,19 +89,17 @@ impl AutoencoderKl {
             decoder: Coder::decoder(&weights.at("decoder"), config)?,
             quant: config.quant.then(|| point("quant_conv", 2 * config.latents)).transpose()?,
             post_quant: config.post_quant.then(|| point("post_quant_conv", config.latents)).transpose()?,
-            compute: weights.placement().compute,
         })
     }
 
-    /// Means and logarithms of variances: `[1, 2 · channels, height, width]`.
-    pub(super) fn encode(&self, picture: &Tensor) -> Result<Tensor> {
-        let x = self.encoder.forward(&picture.to_dtype(self.compute)?)?;
+    /// Means and then logarithms of variances.
+    pub(super) fn encode(&self, picture: &Map) -> Result<Map> {
+        let x = self.encoder.forward(picture)?;
         self.quant.as_ref().map_or(Ok(x.clone()), |quant| quant.forward(&x))
     }
 
-    pub(super) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
-        let x = latents.to_dtype(self.compute)?;
-        let x = self.post_quant.as_ref().map_or(Ok(x.clone()), |quant| quant.forward(&x))?;
+    pub(super) fn decode(&self, latents: &Map) -> Result<Map> {
+        let x = self.post_quant.as_ref().map_or(Ok(latents.clone()), |quant| quant.forward(latents))?;
         self.decoder.forward(&x)
     }
 }
@@ -169,7 +167,7 @@ impl Coder {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Map) -> Result<Map> {
         let mut x = self.conv_in.forward(x)?;
         if self.middle_first {
             x = self.middle.forward(&x)?;
@@ -179,19 +177,18 @@ impl Coder {
                 x = resnet.forward(&x, None)?;
             }
             if let Some(resize) = &level.resize {
-                if level.grows {
-                    let (height, width) = (x.dim(2)?, x.dim(3)?);
-                    x = x.upsample_nearest2d(2 * height, 2 * width)?;
-                }
-                x = resize.forward(&x)?;
+                let size = x.size();
+                x = if level.grows {
+                    resize.forward_resized(&x, 2 * size.height, 2 * size.width)?
+                } else {
+                    resize.forward(&x)?
+                };
             }
         }
         if !self.middle_first {
             x = self.middle.forward(&x)?;
         }
-        x = self.norm_out.forward(&x)?;
-        x = self.activation.forward(&x)?;
-        self.conv_out.forward(&x)
+        self.conv_out.forward(&self.norm_out.forward_activated(&x, self.activation)?)
     }
 }
 
@@ -215,7 +212,7 @@ impl Middle {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Map) -> Result<Map> {
         let x = self.resnets[0].forward(x, None)?;
         let x = self.attention.as_ref().map_or(Ok(x.clone()), |attention| attention.forward(&x))?;
         self.resnets[1].forward(&x, None)
@@ -247,10 +244,11 @@ impl PixelAttention {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let pixels = self.norm.forward(x)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+    fn forward(&self, x: &Map) -> Result<Map> {
+        let size = x.size();
+        let pixels = self.norm.forward(x)?.tokens()?;
         let (q, k, v) = (self.q.forward(&pixels)?, self.k.forward(&pixels)?, self.v.forward(&pixels)?);
-        let y = self.out.forward(&attention(&q, &k, &v, 1, Mask::None)?)?;
-        y.transpose(1, 2)?.contiguous()?.reshape(x.shape())? + x
+        let y = self.out.forward_plus(&attention(&q, &k, &v, 1, Mask::None)?, &x.tokens()?)?;
+        Map::from_tokens(&y, size.height, size.width)
     }
 }

@@ -4,7 +4,8 @@ mod find;
 mod kl;
 mod tiny;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
+use image::RgbImage;
 use serde_json::json;
 
 pub(super) use self::find::{find, find_tiny};
@@ -13,8 +14,10 @@ use self::tiny::AutoencoderTiny;
 use super::config::Config;
 use super::error::LoadError;
 use super::folder::Folder;
+use super::picture;
 use super::rng::Generator;
-use crate::nn::weights::{Needed, Placement, Weights};
+use crate::nn::map::Map;
+use crate::nn::weights::{self, Needed, Placement, Weights};
 
 /// One of the two.
 enum Network {
@@ -25,6 +28,7 @@ enum Network {
 /// An autoencoder, and how its latents are scaled for the UNet.
 pub(super) struct Autoencoder {
     network: Network,
+    placement: Placement,
     /// One latent stands for this many pixels in each direction.
     pub factor: usize,
     /// `scaling_factor`.
@@ -66,19 +70,20 @@ impl Autoencoder {
     pub(super) fn load(folder: &Folder, component: &str, placement: Placement) -> std::result::Result<Self, LoadError> {
         let config = folder.config(&format!("{component}/config.json"))?;
         let shape = Shape::read(&config)?;
+        let (files, shelf) = (folder.weights(component)?, folder.shelf(component));
         let network = if shape.tiny {
             let config = tiny::TinyConfig::read(&config)?;
-            let weights = Weights::open(&folder.weights(component)?, placement)?;
-            Network::Tiny(AutoencoderTiny::load(&weights, &config)?)
+            let network = |weights: &Weights| AutoencoderTiny::load(weights, &config);
+            Network::Tiny(weights::load(&files, &placement, shelf.as_ref(), network)?)
         } else {
             let config = kl::KlConfig::read(&config)?;
-            let weights = Weights::open(&folder.weights(component)?, placement)?;
-            Network::Kl(Box::new(AutoencoderKl::load(&weights, &config)?))
+            let network = |weights: &Weights| AutoencoderKl::load(weights, &config).map(Box::new);
+            Network::Kl(weights::load(&files, &placement, shelf.as_ref(), network)?)
         };
         let mean: Option<Vec<f32>> = config.optional("latents_mean")?;
         let deviation: Option<Vec<f32>> = config.optional("latents_std")?;
         let scaling = config.or("scaling_factor", if shape.tiny { 1.0 } else { 0.18215 })?;
-        Ok(Self { network, factor: shape.factor, scaling, normal: mean.zip(deviation) })
+        Ok(Self { network, placement, factor: shape.factor, scaling, normal: mean.zip(deviation) })
     }
 
     /// The tensors that the network of this configuration needs.
@@ -95,18 +100,19 @@ impl Autoencoder {
         Ok(weights.needed())
     }
 
-    /// Latents of a picture `[1, 3, height, width]` in −1 to 1, not yet scaled: `[channels · height' · width']` numbers and
-    /// their shape. Draws from `random` where the autoencoder gives a distribution.
+    /// Latents of a picture, not yet scaled: `[channels, height, width]` numbers and their shape. Draws from `random` where the autoencoder gives a distribution.
     ///
     /// # Errors
     /// A failure of the device.
-    pub(super) fn encode(&self, picture: &Tensor, random: &mut Generator) -> Result<(Vec<f32>, [usize; 3])> {
+    pub(super) fn encode(&self, picture: &RgbImage, random: &mut Generator) -> Result<(Vec<f32>, [usize; 3])> {
+        let picture = picture::to_map(picture, &self.placement)?;
         let encoded = match &self.network {
-            Network::Kl(network) => network.encode(picture)?,
-            Network::Tiny(network) => network.encode(picture)?,
+            Network::Kl(network) => network.encode(&picture)?,
+            Network::Tiny(network) => network.encode(&picture)?,
         };
-        let (channels, height, width) = encoded.squeeze(0)?.dims3()?;
-        let values: Vec<f32> = encoded.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1()?;
+        let encoded = encoded.planes()?.squeeze(0)?;
+        let (channels, height, width) = encoded.dims3()?;
+        let values: Vec<f32> = encoded.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
         let latents = match &self.network {
             Network::Tiny(_) => return Ok((values, [channels, height, width])),
             Network::Kl(_) => {
@@ -120,15 +126,20 @@ impl Autoencoder {
         Ok((latents, [channels / 2, height, width]))
     }
 
-    /// The picture of latents `[1, channels, height', width']` that are not scaled any more: `[1, 3, height, width]`, about
-    /// −1 to 1.
+    /// The picture of latents `[channels, height, width]` that are not scaled any more; `None` where a value is no number.
     ///
     /// # Errors
     /// A failure of the device.
-    pub(super) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
-        match &self.network {
-            Network::Kl(network) => network.decode(latents),
-            Network::Tiny(network) => network.decode(latents),
+    pub(super) fn decode(&self, mut latents: Vec<f32>, shape: [usize; 3]) -> Result<Option<RgbImage>> {
+        if let Network::Tiny(_) = self.network {
+            latents.iter_mut().for_each(|latent| *latent = tiny::bounded(*latent));
         }
+        let [channels, height, width] = shape;
+        let latents = Tensor::from_vec(latents, (1, channels, height, width), &self.placement.device)?;
+        let latents = Map::from_planes(&latents.to_dtype(self.placement.compute)?)?;
+        picture::to_picture(&match &self.network {
+            Network::Kl(network) => network.decode(&latents)?,
+            Network::Tiny(network) => network.decode(&latents)?,
+        })
     }
 }

@@ -1,12 +1,13 @@
 //! `AutoencoderTiny` (TAESD by Ollin Boer Bohan): a small autoencoder that takes the large one's place.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::Result;
 use serde_json::json;
 
 use super::super::config::Config;
 use super::super::error::LoadError;
 use crate::nn::activation::Activation;
-use crate::nn::conv2d::{Conv2d, Kernel};
+use crate::nn::conv2d::{Conv2d, Kernel, Then};
+use crate::nn::map::Map;
 use crate::nn::weights::{Weights, WeightsError};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
@@ -55,34 +56,52 @@ impl TinyConfig {
 pub(super) struct AutoencoderTiny {
     encoder: Vec<Layer>,
     decoder: Vec<Layer>,
-    compute: DType,
 }
 
 enum Layer {
-    Conv(Conv2d),
-    Activation(Activation),
-    Residual { convs: [Conv2d; 3], activation: Activation },
-    Upsample(usize),
+    Conv(Conv2d, Option<Activation>),
+    Residual { convs: Box<[Conv2d; 3]>, activation: Activation },
+    Growing(Conv2d, usize),
 }
 
-/// Layers as `torch.nn.Sequential` numbers them.
+/// Layers as `torch.nn.Sequential` numbers them; it counts activations and enlargements as layers of their own.
 struct Sequence {
     weights: Weights,
+    position: usize,
     layers: Vec<Layer>,
 }
 
 impl Sequence {
     fn next(&self) -> Weights {
-        self.weights.at(self.layers.len())
+        self.weights.at(self.position)
+    }
+
+    fn push(&mut self, layer: Layer) {
+        self.layers.push(layer);
+        self.position += 1;
     }
 
     fn conv(&mut self, inputs: usize, outputs: usize) -> Loaded<()> {
-        self.layers.push(Layer::Conv(Conv2d::load(&self.next(), inputs, outputs, Kernel::SAME)?));
+        self.push(Layer::Conv(Conv2d::load(&self.next(), inputs, outputs, Kernel::SAME)?, None));
         Ok(())
     }
 
-    fn conv_without_bias(&mut self, channels: usize, kernel: Kernel) -> Loaded<()> {
-        self.layers.push(Layer::Conv(Conv2d::load_without_bias(&self.next(), channels, channels, kernel)?));
+    fn conv_activated(&mut self, inputs: usize, outputs: usize, activation: Activation) -> Loaded<()> {
+        self.push(Layer::Conv(Conv2d::load(&self.next(), inputs, outputs, Kernel::SAME)?, Some(activation)));
+        self.position += 1;
+        Ok(())
+    }
+
+    fn halving(&mut self, channels: usize) -> Loaded<()> {
+        let conv = Conv2d::load_without_bias(&self.next(), channels, channels, Kernel::HALVING)?;
+        self.push(Layer::Conv(conv, None));
+        Ok(())
+    }
+
+    fn growing(&mut self, channels: usize, factor: usize) -> Loaded<()> {
+        self.position += 1;
+        let conv = Conv2d::load_without_bias(&self.next(), channels, channels, Kernel::SAME)?;
+        self.push(Layer::Growing(conv, factor));
         Ok(())
     }
 
@@ -90,7 +109,7 @@ impl Sequence {
         for _ in 0..count {
             let weights = self.next().at("conv");
             let conv = |index: usize| Conv2d::load(&weights.at(index), channels, channels, Kernel::SAME);
-            self.layers.push(Layer::Residual { convs: [conv(0)?, conv(2)?, conv(4)?], activation });
+            self.push(Layer::Residual { convs: Box::new([conv(0)?, conv(2)?, conv(4)?]), activation });
         }
         Ok(())
     }
@@ -98,58 +117,61 @@ impl Sequence {
 
 impl AutoencoderTiny {
     pub(super) fn load(weights: &Weights, config: &TinyConfig) -> Loaded<Self> {
-        let mut encoder = Sequence { weights: weights.at("encoder.layers"), layers: Vec::new() };
+        let mut encoder = Sequence { weights: weights.at("encoder.layers"), position: 0, layers: Vec::new() };
         for (index, &(channels, count)) in config.encoder.iter().enumerate() {
             if index == 0 {
                 encoder.conv(3, channels)?;
             } else {
-                encoder.conv_without_bias(channels, Kernel::HALVING)?;
+                encoder.halving(channels)?;
             }
             encoder.residuals(count, channels, config.activation)?;
         }
         encoder.conv(config.encoder[config.encoder.len() - 1].0, config.latents)?;
 
-        let mut decoder = Sequence { weights: weights.at("decoder.layers"), layers: Vec::new() };
-        decoder.conv(config.latents, config.decoder[0].0)?;
-        decoder.layers.push(Layer::Activation(config.activation));
+        let mut decoder = Sequence { weights: weights.at("decoder.layers"), position: 0, layers: Vec::new() };
+        decoder.conv_activated(config.latents, config.decoder[0].0, config.activation)?;
         for (index, &(channels, count)) in config.decoder.iter().enumerate() {
             decoder.residuals(count, channels, config.activation)?;
             if index + 1 < config.decoder.len() {
-                decoder.layers.push(Layer::Upsample(config.growth));
-                decoder.conv_without_bias(channels, Kernel::SAME)?;
+                decoder.growing(channels, config.growth)?;
             } else {
                 decoder.conv(channels, 3)?;
             }
         }
-        let compute = weights.placement().compute;
-        Ok(Self { encoder: encoder.layers, decoder: decoder.layers, compute })
+        Ok(Self { encoder: encoder.layers, decoder: decoder.layers })
     }
 
-    /// `[1, channels, height, width]`.
-    pub(super) fn encode(&self, picture: &Tensor) -> Result<Tensor> {
-        run(&self.encoder, ((picture.to_dtype(self.compute)? + 1.0)? / 2.0)?)
+    pub(super) fn encode(&self, picture: &Map) -> Result<Map> {
+        run(&self.encoder, picture.affine(0.5, 0.5)?)
     }
 
-    pub(super) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
-        let latents = latents.to_dtype(self.compute)?;
-        let bounded = ((latents / 3.0)?.tanh()? * 3.0)?;
-        (run(&self.decoder, bounded)? * 2.0)? - 1.0
+    /// `latents` in −3 to 3.
+    pub(super) fn decode(&self, latents: &Map) -> Result<Map> {
+        run(&self.decoder, latents.clone())?.affine(2.0, -1.0)
     }
 }
 
-fn run(layers: &[Layer], mut x: Tensor) -> Result<Tensor> {
+/// What keeps the decoder from latents that it was not trained on.
+pub(super) fn bounded(latent: f32) -> f32 {
+    (latent / 3.0).tanh() * 3.0
+}
+
+fn run(layers: &[Layer], mut x: Map) -> Result<Map> {
     for layer in layers {
         x = match layer {
-            Layer::Conv(conv) => conv.forward(&x)?,
-            Layer::Activation(activation) => activation.forward(&x)?,
-            Layer::Upsample(factor) => {
-                let (height, width) = (x.dim(2)?, x.dim(3)?);
-                x.upsample_nearest2d(factor * height, factor * width)?
+            Layer::Conv(conv, activation) => {
+                conv.forward_then(&x, Then { activation: *activation, ..Then::default() })?
             }
-            Layer::Residual { convs: [first, second, third], activation } => {
-                let y = activation.forward(&first.forward(&x)?)?;
-                let y = activation.forward(&second.forward(&y)?)?;
-                (third.forward(&y)? + x)?.relu()?
+            Layer::Growing(conv, factor) => {
+                let size = x.size();
+                conv.forward_resized(&x, factor * size.height, factor * size.width)?
+            }
+            Layer::Residual { convs, activation } => {
+                let [first, second, third] = &**convs;
+                let activated = Then { activation: Some(*activation), ..Then::default() };
+                let y = second.forward_then(&first.forward_then(&x, activated)?, activated)?;
+                let then = Then { residual: Some(&x), activation: Some(Activation::Relu), shift: None };
+                third.forward_then(&y, then)?
             }
         };
     }

@@ -1,0 +1,82 @@
+//! Two-dimensional convolution.
+
+use crate::gemm::{self, Patches, Product};
+use crate::{Cpu, Epilogue, Packed};
+
+/// The size of a feature map `[batch, height, width, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSize {
+    /// Pictures.
+    pub batch: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Values of a pixel.
+    pub channels: usize,
+}
+
+impl MapSize {
+    /// How many values the map has.
+    #[must_use]
+    pub fn values(self) -> usize {
+        self.batch * self.height * self.width * self.channels
+    }
+}
+
+/// The size and the movement of a square kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its height and width.
+    pub size: usize,
+    /// By how many pixels it moves.
+    pub stride: usize,
+    /// How many rows and columns of zeros are put above and to the left of the picture.
+    pub before: usize,
+    /// How many rows and columns of zeros are put below and to the right of the picture.
+    pub after: usize,
+    /// How many times each row and column is repeated first: upsampling to the nearest neighbour.
+    pub repeat: usize,
+}
+
+impl Window {
+    /// 1×1.
+    pub const POINT: Self = Self { size: 1, stride: 1, before: 0, after: 0, repeat: 1 };
+
+    /// The size of the result.
+    ///
+    /// # Panics
+    /// A map smaller than the kernel.
+    #[must_use]
+    pub fn of(self, map: MapSize, outputs: usize) -> MapSize {
+        let along = |length: usize| {
+            let length = length * self.repeat + self.before + self.after;
+            assert!(length >= self.size, "the map is smaller than the kernel");
+            (length - self.size) / self.stride + 1
+        };
+        MapSize { batch: map.batch, height: along(map.height), width: along(map.width), channels: outputs }
+    }
+}
+
+impl Cpu {
+    /// The convolution of `x`, of `size`, and the epilogue.
+    ///
+    /// # Panics
+    /// Lengths that do not fit.
+    pub fn conv2d(
+        self,
+        x: &[f32],
+        size: MapSize,
+        window: Window,
+        weight: &Packed,
+        epilogue: Epilogue<'_>,
+        y: &mut [f32],
+    ) {
+        let shape = weight.shape();
+        let out = window.of(size, shape.outputs);
+        assert_eq!(y.len(), out.values(), "the result has another size");
+        assert_eq!((shape.channels, shape.taps), (size.channels, window.size * window.size), "another kernel");
+        epilogue.check(size.batch, shape.outputs, out.values());
+        gemm::run(self, Product { patches: Patches::new(x, size, window), weight, epilogue, y });
+    }
+}

@@ -1,0 +1,159 @@
+//! Cuts a product into tasks for the threads, and each into blocks for the caches.
+//!
+//! A task computes some rows of some outputs. It goes over the inputs in blocks: gathers the rows' inputs, which then are
+//! in the second cache, and multiplies them with one panel after the other, of which a block is in the first cache. The
+//! sums stay in the second cache until all inputs are done; the epilogue writes the result once.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::finish::{Finish, Output, Sums};
+use super::scratch::bytes_of;
+use super::widen::Widen;
+use super::{Block, Element, Kernel, PANEL, Patches, Scratch};
+use crate::packed::{PAIRED, Values};
+use crate::simd::Simd;
+use crate::{Epilogue, Packed};
+
+/// The largest block of inputs: 20 KiB of an `f32` panel, most of the first cache.
+const INPUTS: usize = 320;
+
+/// The largest block of rows.
+const ROWS: usize = 192;
+
+/// The most outputs of one task.
+const PANELS: usize = 20;
+
+/// A product of patches and a weight.
+pub(crate) struct Product<'a> {
+    pub(crate) patches: Patches<'a>,
+    pub(crate) weight: &'a Packed,
+    pub(crate) epilogue: Epilogue<'a>,
+    pub(crate) y: &'a mut [f32],
+}
+
+impl Product<'_> {
+    /// Computes it with `kernel`.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) {
+        let Self { patches, weight, epilogue, y } = self;
+        let panels = weight.shape().outputs.div_ceil(PANEL);
+        let cut = Cut::new::<K>(patches.rows(), panels);
+        let y = Output::new(y);
+        cut.tasks().into_par_iter().for_each(|(rows, panels)| {
+            kernel.session(|| run_task(kernel, patches, weight, epilogue, rows, panels, &y));
+        });
+    }
+}
+
+/// How many rows and panels a task takes.
+struct Cut {
+    rows: usize,
+    panels: usize,
+    all_rows: usize,
+    all_panels: usize,
+}
+
+impl Cut {
+    fn new<K: Kernel>(all_rows: usize, all_panels: usize) -> Self {
+        let even = |all: usize, most: usize| all.div_ceil(all.div_ceil(most).max(1));
+        let rows = even(all_rows, ROWS).next_multiple_of(K::ROWS);
+        let mut panels = even(all_panels, PANELS);
+        let wanted = 4 * rayon::current_num_threads();
+        let tasks = |panels: usize| all_rows.div_ceil(rows) * all_panels.div_ceil(panels);
+        while panels > K::PANELS && tasks(panels) < wanted {
+            panels = panels.div_ceil(2).next_multiple_of(K::PANELS);
+        }
+        Self { rows, panels, all_rows, all_panels }
+    }
+
+    fn tasks(&self) -> Vec<(Range<usize>, Range<usize>)> {
+        let ranges = |all: usize, part: usize| (0..all).step_by(part).map(move |from| from..all.min(from + part));
+        ranges(self.all_rows, self.rows)
+            .flat_map(|rows| ranges(self.all_panels, self.panels).map(move |panels| (rows.clone(), panels)))
+            .collect()
+    }
+}
+
+fn run_task<K: Kernel>(
+    kernel: K,
+    patches: Patches<'_>,
+    weight: &Packed,
+    epilogue: Epilogue<'_>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    y: &Output<'_>,
+) {
+    let all = weight.shape().inputs();
+    let blocks = all.div_ceil(INPUTS);
+    let most = all.div_ceil(blocks).next_multiple_of(PAIRED);
+    let whole_rows = rows.len().next_multiple_of(K::WHOLE_ROWS);
+    let c_length = panels.len() * whole_rows * PANEL;
+    let bytes = bytes_of::<K::Element>(whole_rows * most)
+        + bytes_of::<f32>(c_length)
+        + bytes_of::<f32>(K::PANELS * most * PANEL);
+    Scratch::with(bytes, |mut scratch| {
+        let gathered: &mut [K::Element] = scratch.take(whole_rows * most);
+        let c: &mut [f32] = scratch.take(c_length);
+        let widened: &mut [f32] = scratch.take(K::PANELS * most * PANEL);
+        for from in (0..all).step_by(most) {
+            let inputs = from..all.min(from + most);
+            let whole = inputs.len().next_multiple_of(K::WHOLE_INPUTS);
+            let (a, a_stride): (&[K::Element], usize) =
+                match patches.in_place().and_then(|x| K::Element::of(Values::F32(x))) {
+                    Some(x) if K::WHOLE_ROWS == 1 && whole == inputs.len() => (&x[rows.start * all + from..], all),
+                    _ => {
+                        gathered[rows.len() * whole..whole_rows * whole].fill(K::Element::default());
+                        patches.gather(kernel, rows.clone(), inputs.clone(), whole, gathered);
+                        (gathered, whole)
+                    }
+                };
+            for first in panels.clone().step_by(K::PANELS) {
+                let count = K::PANELS.min(panels.end - first);
+                let (b, b_stride) = right(kernel, weight, first..first + count, from, whole, widened);
+                let block = Block {
+                    rows: whole_rows,
+                    panels: count,
+                    inputs: whole,
+                    a_stride,
+                    b_stride,
+                    c_stride: whole_rows * PANEL,
+                    add: from > 0,
+                };
+                assert!(
+                    a.len() >= (whole_rows - 1) * a_stride + whole && b.len() >= (count - 1) * b_stride + whole * PANEL
+                );
+                let c = &mut c[(first - panels.start) * whole_rows * PANEL..];
+                assert!(c.len() >= count * block.c_stride);
+                // SAFETY: the lengths are checked, all of it begins at multiples of 64 bytes, and the rows, inputs and
+                // panels are as many as the kernel takes.
+                unsafe { kernel.multiply(block, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
+            }
+        }
+        let sums = Sums { c, c_rows: whole_rows, rows, panels };
+        let (outputs, rows_per_picture) = (weight.shape().outputs, patches.rows_per_picture());
+        // SAFETY: tasks have different rows or different panels.
+        unsafe { Finish { outputs, rows_per_picture, epilogue }.run(kernel.simd(), sums, y) };
+    });
+}
+
+/// `inputs` of some panels of a weight, made of what the kernel takes, and the distance between the panels.
+fn right<'a, K: Kernel>(
+    kernel: K,
+    weight: &'a Packed,
+    panels: Range<usize>,
+    from: usize,
+    inputs: usize,
+    widened: &'a mut [f32],
+) -> (&'a [K::Element], usize) {
+    let length = weight.panel_length();
+    if let Some(values) = K::Element::of(weight.values()) {
+        return (&values[panels.start * length + from * PANEL..], length);
+    }
+    let Values::Bf16(values) = weight.values() else { panic!("a kernel for bf16 was given weights of f32") };
+    let part = inputs.next_multiple_of(2) * PANEL;
+    for (panel, to) in panels.zip(widened.chunks_exact_mut(part)) {
+        kernel.simd().run(Widen { from: &values[panel * length + from * PANEL..][..part], to });
+    }
+    (K::Element::of(Values::F32(widened)).expect("a kernel that takes no bf16 takes f32"), part)
+}

@@ -1,0 +1,135 @@
+//! From sums to the result: the epilogue.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::PANEL;
+use crate::activation::Apply;
+use crate::math::at_least;
+use crate::simd::{Simd, Task};
+use crate::{Activation, Epilogue};
+
+/// A result that tasks write to at once, each its own part.
+pub(crate) struct Output<'a> {
+    first: *mut f32,
+    length: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: `Output::part` makes its caller promise that parts do not overlap.
+unsafe impl Sync for Output<'_> {}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(y: &'a mut [f32]) -> Self {
+        Self { first: y.as_mut_ptr(), length: y.len(), borrow: PhantomData }
+    }
+
+    /// # Safety
+    /// Nobody else has a part that overlaps with this one.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.length);
+        // SAFETY: it is within the slice that is borrowed for 'a, and the caller promises that it is the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
+    }
+}
+
+/// What is done to sums before they are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a> {
+    pub(crate) outputs: usize,
+    pub(crate) rows_per_picture: usize,
+    pub(crate) epilogue: Epilogue<'a>,
+}
+
+/// Sums of some rows of some panels, `[panels][c_rows][16]`.
+pub(crate) struct Sums<'a> {
+    pub(crate) c: &'a [f32],
+    pub(crate) c_rows: usize,
+    pub(crate) rows: Range<usize>,
+    pub(crate) panels: Range<usize>,
+}
+
+impl Finish<'_> {
+    /// Writes them.
+    ///
+    /// # Safety
+    /// No other task writes these rows of these panels.
+    pub(crate) unsafe fn run<S: Simd>(self, simd: S, sums: Sums<'_>, y: &Output<'_>) {
+        struct Compiled<'a>(Finish<'a>, Sums<'a>, &'a Output<'a>);
+        impl Task for Compiled<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) {
+                let Self(finish, sums, y) = self;
+                for (index, row) in sums.rows.enumerate() {
+                    for (panel, c) in sums.panels.clone().zip(sums.c.chunks_exact(sums.c_rows * PANEL)) {
+                        let sums = c[index * PANEL..][..PANEL].try_into().expect("sixteen");
+                        // SAFETY: `Finish::run`'s caller promises it.
+                        unsafe { finish.put(simd, sums, row, panel, y) };
+                    }
+                }
+            }
+        }
+        simd.run(Compiled(self, sums, y));
+    }
+
+    /// Writes those of one row of one panel.
+    ///
+    /// # Safety
+    /// No other task writes this row of this panel.
+    #[inline(always)]
+    pub(crate) unsafe fn put<S: Simd>(&self, simd: S, sums: Lanes, row: usize, panel: usize, y: &Output<'_>) {
+        let first = panel * PANEL;
+        let count = PANEL.min(self.outputs - first);
+        let of_row = row * self.outputs + first;
+        // SAFETY: the caller's promise.
+        let y = unsafe { y.part(of_row..of_row + count) };
+        if let Ok(y) = <&mut Lanes>::try_from(&mut *y) {
+            *y = self.apply(simd, sums, row, first, |values, first| {
+                *values[first..].first_chunk().expect("there are sixteen")
+            });
+        } else {
+            let sums = self.apply(simd, sums, row, first, |values, first| {
+                let mut lanes = [0.0; PANEL];
+                lanes[..count].copy_from_slice(&values[first..first + count]);
+                lanes
+            });
+            y.copy_from_slice(&sums[..count]);
+        }
+    }
+
+    /// The epilogue of one row, from the `first` output on; `take` reads its terms.
+    #[inline(always)]
+    fn apply<S: Simd>(
+        &self,
+        simd: S,
+        mut sums: Lanes,
+        row: usize,
+        first: usize,
+        take: impl Fn(&[f32], usize) -> Lanes,
+    ) -> Lanes {
+        let Epilogue { bias, shift, residual, activation } = self.epilogue;
+        let picture = row / self.rows_per_picture;
+        let terms = [(bias, 0), (shift, picture * self.outputs), (residual, row * self.outputs)];
+        for (values, start) in terms {
+            if let Some(values) = values {
+                let terms = take(values, start + first);
+                for lane in 0..PANEL {
+                    sums[lane] += terms[lane];
+                }
+            }
+        }
+        match activation {
+            Activation::None => {}
+            Activation::Relu => sums.iter_mut().for_each(|sum| *sum = at_least(*sum, 0.0)),
+            activation => simd.run(Apply { activation, values: &mut sums }),
+        }
+        sums
+    }
+}
+
+/// The outputs of a panel.
+type Lanes = [f32; PANEL];

@@ -1,0 +1,147 @@
+//! Matrix products, which convolutions and linear layers are made of.
+//!
+//! The rows of the left operand are pixels or tokens, its columns the inputs of a weight, and the right operand is
+//! [`Packed`] weights. [`driver`] cuts a product into tasks and blocks that fit the caches; a [`Kernel`] multiplies one
+//! block. Kernels for further instruction sets implement that trait and are chosen in [`run`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod driver;
+mod finish;
+mod patches;
+mod portable;
+mod scratch;
+mod widen;
+
+use half::bf16;
+
+pub(crate) use driver::Product;
+pub(crate) use finish::{Finish, Output};
+pub(crate) use patches::Patches;
+pub(crate) use scratch::{Number, Scratch, bytes_of};
+pub(crate) use widen::{pairs, widened};
+
+use crate::packed::Values;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Avx2;
+use crate::simd::{Portable, Simd};
+use crate::{Cpu, Isa, winograd};
+
+/// How many outputs lie side by side in a panel.
+pub(crate) use crate::packed::PANEL;
+
+/// A number that operands are made of: `f32` or `bf16`.
+pub(crate) trait Element: Number + Default + Send + Sync {
+    /// How many inputs of an output lie side by side in a panel.
+    const SIDE_BY_SIDE: usize;
+
+    /// The values, if they are of this type.
+    fn of(values: Values<'_>) -> Option<&[Self]>;
+}
+
+impl Element for f32 {
+    const SIDE_BY_SIDE: usize = 1;
+
+    fn of(values: Values<'_>) -> Option<&[Self]> {
+        if let Values::F32(values) = values { Some(values) } else { None }
+    }
+}
+
+impl Element for bf16 {
+    const SIDE_BY_SIDE: usize = 2;
+
+    fn of(values: Values<'_>) -> Option<&[Self]> {
+        if let Values::Bf16(values) = values { Some(values) } else { None }
+    }
+}
+
+/// The inner loop of a product, in one instruction set.
+pub(crate) trait Kernel: Copy + Send + Sync {
+    /// The instruction set that everything around the inner loop is compiled for.
+    type Simd: Simd;
+
+    /// What both operands are made of; kernels for `bf16` are only given `bf16` weights. Where it is `f32`, the driver widens `bf16` weights to it before it calls
+    /// [`multiply`](Kernel::multiply).
+    type Element: Element;
+
+    /// The rows of the largest tile. The driver prefers blocks of multiples of it.
+    const ROWS: usize;
+
+    /// [`Block::rows`] is a multiple of this; the driver makes it one with rows of zeros. 1 for kernels that can multiply
+    /// any number of rows: they are given rows in place, without a copy.
+    const WHOLE_ROWS: usize = 1;
+
+    /// [`Block::inputs`] is a multiple of this; the driver makes it one with zeros in the rows. At most 32.
+    const WHOLE_INPUTS: usize = 1;
+
+    /// How many panels one call takes at most.
+    const PANELS: usize = 1;
+
+    /// The token of the instruction set.
+    fn simd(self) -> Self::Simd;
+
+    /// Copies a part of a row, rounding it where necessary. Both have the same length.
+    fn copy(self, from: &[f32], to: &mut [Self::Element]);
+
+    /// Does `work`, which calls [`multiply`](Kernel::multiply) many times, on this thread: a place to set up and give
+    /// back what the thread needs for that.
+    #[inline(always)]
+    fn session<R>(self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
+    /// `c[panel][row][output] = Σ a[row][input] · b[panel][input][output]`, or added to it with [`Block::add`].
+    ///
+    /// - Row `r` of `a` begins `r · a_stride` elements after its beginning.
+    /// - Panel `p` of `b` begins `p · b_stride` elements after its beginning, in the order of [`Packed`](crate::Packed):
+    ///   in `f32` `[inputs][16]`, in `bf16` `[inputs / 2][16][2]`. It begins at a multiple of 64 bytes.
+    /// - Panel `p` of `c` begins `p · c_stride` values after its beginning, and is `[rows][16]`. It begins at a multiple
+    ///   of 64 bytes.
+    ///
+    /// # Safety
+    /// All that is described above is readable, `c` is writable and overlaps nothing, and the block keeps to this
+    /// kernel's constants.
+    unsafe fn multiply(self, block: Block, a: *const Self::Element, b: *const Self::Element, c: *mut f32);
+}
+
+/// The size of what a [`Kernel`] multiplies, and the distances in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block {
+    /// Rows of `a` and `c`.
+    pub(crate) rows: usize,
+    /// Panels of `b` and `c`, from 1 to [`Kernel::PANELS`].
+    pub(crate) panels: usize,
+    /// Columns of `a`, rows of `b`.
+    pub(crate) inputs: usize,
+    /// From one row of `a` to the next.
+    pub(crate) a_stride: usize,
+    /// From one panel of `b` to the next.
+    pub(crate) b_stride: usize,
+    /// From one panel of `c` to the next.
+    pub(crate) c_stride: usize,
+    /// Whether to add to what is in `c`.
+    pub(crate) add: bool,
+}
+
+/// Computes `product` with the best kernel that `cpu` has for its weights' format.
+pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
+    if product.y.is_empty() {
+        return;
+    }
+    match cpu.isa() {
+        Isa::Portable => run_f32(Portable, product),
+        #[cfg(target_arch = "x86_64")]
+        _ => run_f32(Avx2::new().expect("Cpu holds an instruction set that the processor has"), product),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("another architecture's instruction set"),
+    }
+}
+
+/// With a kernel whose products are worth saving.
+fn run_f32<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
+    if winograd::suits(&product) {
+        winograd::run(kernel, product);
+    } else {
+        product.run(kernel);
+    }
+}

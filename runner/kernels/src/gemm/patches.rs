@@ -1,0 +1,137 @@
+//! The left operand of a convolution: one row for each pixel of the result, with the inputs that its kernel covers.
+
+use std::ops::Range;
+
+use super::Kernel;
+use crate::conv::{MapSize, Window};
+
+/// A feature map as a matrix whose rows are never all in memory. A linear layer's tokens are a map of 1×1 patches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patches<'a> {
+    x: &'a [f32],
+    size: MapSize,
+    window: Window,
+    out: MapSize,
+}
+
+impl<'a> Patches<'a> {
+    /// Of `x`, which has `size`.
+    pub(crate) fn new(x: &'a [f32], size: MapSize, window: Window) -> Self {
+        assert_eq!(x.len(), size.values(), "the input has another size");
+        Self { x, size, window, out: window.of(size, 1) }
+    }
+
+    /// How many there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.out.values()
+    }
+
+    /// How many of them belong to one picture.
+    pub(crate) fn rows_per_picture(&self) -> usize {
+        self.out.height * self.out.width
+    }
+
+    /// What moves over the map.
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The size of the result, of one channel.
+    pub(crate) fn out(&self) -> MapSize {
+        self.out
+    }
+
+    /// The channels at a position of the padded map, where it has any.
+    #[inline(always)]
+    pub(crate) fn pixel(&self, picture: usize, row: usize, column: usize) -> Option<&'a [f32]> {
+        let (row, column) = (self.source(row, self.size.height)?, self.source(column, self.size.width)?);
+        let MapSize { height, width, channels, .. } = self.size;
+        Some(&self.x[((picture * height + row) * width + column) * channels..][..channels])
+    }
+
+    /// The matrix, where it is in memory as it is: row after row.
+    pub(crate) fn in_place(&self) -> Option<&'a [f32]> {
+        (self.window == Window::POINT).then_some(self.x)
+    }
+
+    /// Copies the `inputs` of `rows`, each row `stride` elements after the one before. What is between them is set to 0.
+    pub(crate) fn gather<K: Kernel>(
+        &self,
+        kernel: K,
+        rows: Range<usize>,
+        inputs: Range<usize>,
+        stride: usize,
+        to: &mut [K::Element],
+    ) {
+        let Window { size, stride: step, .. } = self.window;
+        let Range { start, end } = inputs;
+        let length = size * self.size.channels;
+        let (mut row, mut column) = (rows.start / self.out.width, rows.start % self.out.width);
+        for to in to.chunks_exact_mut(stride).take(rows.len()) {
+            let (picture, top) = (row / self.out.height, row % self.out.height * step);
+            to[end - start..].fill(K::Element::default());
+            // The inputs are the kernel's rows one after the other.
+            for i in start / length..end.div_ceil(length) {
+                let (from, until) = (start.max(i * length), end.min((i + 1) * length));
+                let to = &mut to[from - start..until - start];
+                let within = from - i * length..until - i * length;
+                match self.source(top + i, self.size.height) {
+                    Some(y) => {
+                        let line = picture * self.size.height + y;
+                        let line = &self.x[line * self.size.width * self.size.channels..];
+                        let line = &line[..self.size.width * self.size.channels];
+                        self.gather_line(kernel, line, column * step, within, to);
+                    }
+                    None => to.fill(K::Element::default()),
+                }
+            }
+            column += 1;
+            if column == self.out.width {
+                (row, column) = (row + 1, 0);
+            }
+        }
+    }
+
+    /// Which row or column of the map is at this position of the padded one.
+    #[inline(always)]
+    fn source(&self, position: usize, length: usize) -> Option<usize> {
+        let position = position.checked_sub(self.window.before)? / self.window.repeat;
+        (position < length).then_some(position)
+    }
+
+    /// Copies the part `within` one row of the kernel that begins at the padded column `left`.
+    fn gather_line<K: Kernel>(
+        &self,
+        kernel: K,
+        line: &[f32],
+        left: usize,
+        within: Range<usize>,
+        to: &mut [K::Element],
+    ) {
+        let channels = self.size.channels;
+        if self.window.repeat == 1 {
+            // The columns follow one another in the map, too.
+            let zeros = self.window.before.saturating_sub(left) * channels;
+            let (first, last) = (within.start.max(zeros), within.end);
+            let skipped = (first - within.start).min(to.len());
+            let (halo, to) = to.split_at_mut(skipped);
+            halo.fill(K::Element::default());
+            let begin = (left * channels + first).saturating_sub(self.window.before * channels).min(line.len());
+            let count = last.saturating_sub(first).min(line.len() - begin);
+            let (to, halo) = to.split_at_mut(count);
+            kernel.copy(&line[begin..begin + count], to);
+            halo.fill(K::Element::default());
+            return;
+        }
+        for j in within.start / channels..within.end.div_ceil(channels) {
+            let (from, until) = (within.start.max(j * channels), within.end.min((j + 1) * channels));
+            let to = &mut to[from - within.start..until - within.start];
+            match self.source(left + j, self.size.width) {
+                Some(x) => {
+                    kernel.copy(&line[x * channels + from - j * channels..][..until - from], to);
+                }
+                None => to.fill(K::Element::default()),
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Which instruction sets there are.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+/// A set of instructions that kernels are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Whatever the compiler makes of plain Rust for the target's baseline.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// AVX-512 with BF16, and AMX tiles of bf16. Products of [`Format::Bf16`](crate::Format::Bf16) weights round their other operand to bf16.
+    Amx,
+}
+
+impl Isa {
+    /// Those that this processor and its operating system have, slowest first.
+    pub fn available() -> &'static [Self] {
+        static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
+        AVAILABLE.get_or_init(|| {
+            let mut found = vec![Self::Portable];
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
+                found.push(Self::Avx2);
+            }
+            found
+        })
+    }
+
+    /// The fastest of them.
+    #[must_use]
+    pub fn best() -> Self {
+        *Self::available().last().expect("portable code runs everywhere")
+    }
+
+    /// Its name in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Amx => "amx",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

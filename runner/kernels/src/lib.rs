@@ -1,0 +1,56 @@
+//! The layers of Stable Diffusion on CPUs.
+//!
+//! Everything between the layers is `f32`, channels last: a feature map is `[batch, height, width, channels]`, tokens are
+//! `[batch, tokens, channels]`, so that a 1×1 convolution and a linear layer are the same product, and nothing is ever
+//! transposed. Weights are [`Packed`] once, in `f32` or `bf16`, in one order that all instruction sets read.
+//!
+//! Slices of the wrong length are a caller's mistake and panic; everything else is total.
+
+mod activation;
+mod attention;
+mod conv;
+mod epilogue;
+mod gemm;
+mod isa;
+mod linear;
+mod map;
+mod math;
+mod moments;
+mod norm;
+mod packed;
+mod simd;
+mod winograd;
+
+pub use activation::Activation;
+pub use attention::{Heads, Mask};
+pub use conv::{MapSize, Window};
+pub use epilogue::Epilogue;
+pub use isa::Isa;
+pub use norm::{GroupNorm, LayerNorm};
+pub use packed::{ALIGNMENT, Bytes, Format, PACKING, PackError, Packed, WeightShape, pack_into};
+
+/// This machine's processor, as the kernels use it. All work goes to the current rayon pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    isa: Isa,
+}
+
+impl Cpu {
+    /// With the fastest instruction set that this processor has.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self { isa: Isa::best() }
+    }
+
+    /// With this instruction set, if the processor has it.
+    #[must_use]
+    pub fn with(isa: Isa) -> Option<Self> {
+        Isa::available().contains(&isa).then_some(Self { isa })
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+}

@@ -1,0 +1,150 @@
+//! Group and layer normalisation.
+
+use rayon::prelude::*;
+
+use crate::moments::Moments;
+use crate::simd::{Simd, Task};
+use crate::{Activation, Cpu};
+
+/// How many values are normalised before the activation goes over them: 16 KiB stay in the first cache.
+const BLOCK: usize = 1 << 12;
+
+/// How many values one task takes: 256 KiB of them.
+const TASK: usize = 1 << 16;
+
+/// Rows of fewer values are taken several at a time.
+const SHORT: usize = 64;
+
+/// Normalises each picture's channels in groups, over all their pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupNorm<'a> {
+    /// `[channels]`
+    pub weight: &'a [f32],
+    /// `[channels]`
+    pub bias: &'a [f32],
+    /// How many groups; they divide the channels.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// Normalises each row.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm<'a> {
+    /// `[width]`
+    pub weight: &'a [f32],
+    /// `[width]`
+    pub bias: &'a [f32],
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl Cpu {
+    /// `x` and `y` are `[batch, pixels, channels]`.
+    ///
+    /// # Panics
+    /// Lengths that do not fit.
+    pub fn group_norm(self, x: &[f32], batch: usize, norm: GroupNorm<'_>, y: &mut [f32]) {
+        let channels = norm.weight.len();
+        assert_eq!((norm.bias.len(), x.len(), channels % norm.groups), (channels, y.len(), 0));
+        assert_eq!(x.len() % (batch * channels), 0, "the input is not whole pixels");
+        if x.is_empty() {
+            return;
+        }
+        let picture = x.len() / batch;
+        // Several pixels of few channels are taken as one row.
+        let row = SHORT.div_ceil(channels) * channels;
+        let task = (TASK / row).max(1) * row;
+        y.par_chunks_mut(picture).zip(x.par_chunks(picture)).for_each(|(y, x)| {
+            let moments = Moments::of_groups(self, x, row, channels, norm.groups, norm.eps);
+            let affine = &Affine::new(norm, &moments, row);
+            y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
+                self.run(Normalise { x, affine, activation: norm.activation, y });
+            });
+        });
+    }
+
+    /// `x` and `y` are `[rows, width]`.
+    ///
+    /// # Panics
+    /// Lengths that do not fit.
+    pub fn layer_norm(self, x: &[f32], norm: LayerNorm<'_>, y: &mut [f32]) {
+        let width = norm.weight.len();
+        assert_eq!((norm.bias.len(), x.len(), x.len() % width), (width, y.len(), 0));
+        let task = (TASK / 4 / width).max(1) * width;
+        y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| self.run(NormaliseRows { x, norm, y }));
+    }
+}
+
+/// What is done to the values of a row: `(x - mean) · scale + bias`.
+struct Affine {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Affine {
+    fn new(norm: GroupNorm<'_>, moments: &[Moments], row: usize) -> Self {
+        let channels = norm.weight.len();
+        let mut affine = Self { mean: Vec::new(), scale: Vec::new(), bias: norm.bias.repeat(row / channels) };
+        for _ in 0..row / channels {
+            for (moments, weights) in moments.iter().zip(norm.weight.chunks_exact(channels / norm.groups)) {
+                affine.mean.extend(weights.iter().map(|_| moments.mean as f32));
+                affine.scale.extend(weights.iter().map(|weight| (moments.scale * f64::from(*weight)) as f32));
+            }
+        }
+        affine
+    }
+}
+
+/// Normalises rows, of which the last may be shorter.
+struct Normalise<'a> {
+    x: &'a [f32],
+    affine: &'a Affine,
+    activation: Activation,
+    y: &'a mut [f32],
+}
+
+impl Task for Normalise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Affine { mean, scale, bias } = self.affine;
+        let row = mean.len();
+        let block = (BLOCK / row).max(1) * row;
+        for (y, x) in self.y.chunks_mut(block).zip(self.x.chunks(block)) {
+            for (y, x) in y.chunks_mut(row).zip(x.chunks(row)) {
+                let columns = mean.iter().zip(scale).zip(bias);
+                for ((y, x), ((mean, scale), bias)) in y.iter_mut().zip(x).zip(columns) {
+                    *y = simd.mul_add(x - mean, *scale, *bias);
+                }
+            }
+            self.activation.apply(simd, y);
+        }
+    }
+}
+
+struct NormaliseRows<'a> {
+    x: &'a [f32],
+    norm: LayerNorm<'a>,
+    y: &'a mut [f32],
+}
+
+impl Task for NormaliseRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let LayerNorm { weight, bias, eps } = self.norm;
+        for (y, x) in self.y.chunks_exact_mut(weight.len()).zip(self.x.chunks_exact(weight.len())) {
+            let moments = Moments::of_row(x, eps);
+            let (mean, scale) = (moments.mean as f32, moments.scale as f32);
+            for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+                *y = simd.mul_add((x - mean) * scale, *weight, *bias);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Plain code, compiled once for each instruction set.
+//!
+//! A [`Task`] is written with ordinary loops; [`Simd::run`] compiles it with the instructions that its token stands for,
+//! so that the compiler vectorises it with them. A token exists only where the processor has the instructions.
+
+use crate::{Cpu, Isa};
+
+impl Cpu {
+    /// Computes `task` with this processor's instructions.
+    pub(crate) fn run<T: Task>(self, task: T) -> T::Output {
+        match self.isa() {
+            Isa::Portable => Portable.run(task),
+            #[cfg(target_arch = "x86_64")]
+            _ => Avx2::new().expect("Cpu holds an instruction set that the processor has").run(task),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("another architecture's instruction set"),
+        }
+    }
+}
+
+/// A computation that is compiled for each instruction set.
+pub(crate) trait Task {
+    /// What it returns.
+    type Output;
+
+    /// Computes it. It and all that it calls must be `#[inline(always)]` to be compiled with `simd`'s instructions.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// A proof that the processor has an instruction set.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// Computes `task` with these instructions.
+    fn run<T: Task>(self, task: T) -> T::Output;
+
+    /// `a · b + c`, rounded once where there is an instruction for it.
+    fn mul_add(self, a: f32, b: f32, c: f32) -> f32;
+}
+
+/// The target's baseline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Simd for Portable {
+    #[inline(always)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        task.run(self)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
+        // Without the instruction, `f32::mul_add` is a slow call.
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
+    }
+}
+
+/// AVX2, FMA and F16C.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    /// Where the processor and the operating system have it.
+    pub(crate) fn new() -> Option<Self> {
+        let all =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        all.then_some(Self(()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    #[inline(always)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn compiled<T: Task>(simd: Avx2, task: T) -> T::Output {
+            task.run(simd)
+        }
+        // SAFETY: an `Avx2` is made only where the processor has these features.
+        unsafe { compiled(self, task) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}

@@ -1,0 +1,137 @@
+//! Convolutions and linear layers against plain loops, in both formats, on every instruction set of this machine.
+
+mod common;
+
+use common::{Parts, Problem, assert_solves, relative_error};
+use livewebcam_kernels::{Activation, Cpu, Format, MapSize, Packed, Window};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Of the magnitude of what is summed: a few roundings of `f32`.
+const TOLERANCE: f64 = 1e-6;
+
+const ALL: Parts = Parts(7, Activation::Silu);
+
+const SAME: Window = Window { size: 3, stride: 1, before: 1, after: 1, repeat: 1 };
+
+fn map(batch: usize, height: usize, width: usize, channels: usize) -> MapSize {
+    MapSize { batch, height, width, channels }
+}
+
+fn check(problem: &Problem) {
+    problem.on_each(|y, solution, what| assert_solves(y, solution, TOLERANCE, what));
+}
+
+fn check_shape(size: MapSize, window: Window, outputs: usize, parts: Parts) {
+    check(&Problem::random(7, size, window, outputs, parts));
+}
+
+#[test]
+fn a_point_is_a_pixel() {
+    check_shape(map(1, 1, 1, 1), Window::POINT, 1, ALL);
+    check_shape(map(2, 1, 1, 320), Window::POINT, 1280, ALL);
+    check_shape(map(2, 5, 7, 33), Window::POINT, 47, ALL);
+}
+
+#[test]
+fn nothing_is_nothing() {
+    check_shape(map(0, 8, 8, 32), SAME, 16, ALL);
+    check_shape(map(0, 5, 7, 33), Window::POINT, 47, ALL);
+}
+
+#[test]
+fn windows_move_and_reach_beyond_the_edges() {
+    check_shape(map(2, 9, 7, 20), SAME, 18, ALL);
+    check_shape(map(1, 8, 8, 16), Window { stride: 2, ..SAME }, 16, ALL);
+    check_shape(map(2, 9, 6, 16), Window { stride: 2, before: 0, ..SAME }, 32, ALL);
+    check_shape(map(1, 6, 9, 17), Window { after: 0, ..SAME }, 5, ALL);
+    check_shape(map(1, 5, 4, 8), Window { before: 0, after: 0, ..SAME }, 16, ALL);
+    check_shape(map(1, 3, 2, 3), Window { before: 3, after: 2, ..SAME }, 4, ALL);
+    check_shape(map(1, 9, 9, 3), Window { size: 9, before: 4, after: 4, ..SAME }, 32, ALL);
+    check_shape(map(1, 6, 8, 6), Window { size: 2, stride: 2, before: 0, after: 0, repeat: 1 }, 9, ALL);
+}
+
+#[test]
+fn maps_are_upsampled_first() {
+    check_shape(map(2, 4, 5, 24), Window { repeat: 2, ..SAME }, 20, ALL);
+    check_shape(map(1, 3, 3, 4), Window { repeat: 3, stride: 2, ..SAME }, 16, ALL);
+    check_shape(map(1, 3, 5, 40), Window { repeat: 2, ..Window::POINT }, 16, ALL);
+}
+
+#[test]
+fn sums_are_short_and_long() {
+    check_shape(map(1, 10, 12, 4), SAME, 320, ALL);
+    check_shape(map(1, 16, 16, 320), SAME, 4, ALL);
+    check_shape(map(1, 8, 8, 640), SAME, 40, ALL);
+    check_shape(map(1, 3, 4, 259), SAME, 33, ALL);
+}
+
+#[test]
+fn rows_are_many() {
+    check_shape(map(1, 31, 37, 19), SAME, 70, ALL);
+    check_shape(map(2, 23, 24, 64), Window::POINT, 96, ALL);
+}
+
+#[test]
+fn tiles_are_many() {
+    check_shape(map(1, 126, 127, 32), SAME, 5, ALL);
+    check_shape(map(2, 25, 26, 160), Window { repeat: 2, ..SAME }, 17, ALL);
+    check_shape(map(3, 8, 8, 320), SAME, 48, ALL);
+}
+
+#[test]
+fn rounding_stays_near_that_of_plain_sums() {
+    let problem = Problem::random(5, map(1, 12, 16, 320), SAME, 32, Parts(0, Activation::None));
+    problem.on_each(|y, solution, what| {
+        // Adding up 2880 products one after the other errs by 1.0e-6.
+        let error = relative_error(y, solution);
+        assert!(error < 2e-6, "{what}: {error:e}");
+    });
+}
+
+#[test]
+fn each_part_of_the_epilogue_counts_alone() {
+    for parts in 0..8 {
+        check_shape(map(2, 5, 3, 12), SAME, 21, Parts(parts, Activation::None));
+    }
+    for activation in [Activation::Silu, Activation::Relu, Activation::Gelu, Activation::QuickGelu] {
+        check_shape(map(2, 5, 3, 12), SAME, 21, Parts(0, activation));
+    }
+}
+
+#[test]
+fn a_linear_layer_is_a_convolution_of_points() {
+    for (batch, rows, inputs, outputs) in [(1, 1, 320, 1280), (2, 1, 100, 17), (1, 77, 96, 200), (2, 77, 65, 48)] {
+        let problem = Problem::random(3, map(batch, 1, rows, inputs), Window::POINT, outputs, ALL);
+        check(&problem);
+        for format in [Format::F32, Format::Bf16] {
+            let weight = Packed::pack(&problem.weight, problem.shape, format);
+            let (mut y, mut expected) =
+                (vec![f32::NAN; batch * rows * outputs], vec![f32::NAN; batch * rows * outputs]);
+            let cpu = Cpu::detect();
+            cpu.linear(&problem.x, batch, &weight, problem.epilogue(), &mut y);
+            cpu.conv2d(&problem.x, problem.size, problem.window, &weight, problem.epilogue(), &mut expected);
+            assert_eq!(y, expected);
+        }
+    }
+}
+
+#[test]
+fn any_shape_will_do() {
+    let rng = &mut StdRng::seed_from_u64(11);
+    for seed in 0..50 {
+        let size = [rng.random_range(1..=4), 3][seed as usize % 2];
+        let window = Window {
+            size,
+            stride: [rng.random_range(1..=2), 1][seed as usize % 2],
+            before: rng.random_range(0..size),
+            after: rng.random_range(0..size),
+            repeat: rng.random_range(1..=2),
+        };
+        let side = |rng: &mut StdRng| rng.random_range(size..=size + 20);
+        let channels = [rng.random_range(1..=70), 16 * rng.random_range(1..=8)][seed as usize % 2];
+        let size = map(rng.random_range(1..=2), side(rng), side(rng), channels);
+        let parts = Parts(rng.random_range(0..8), Activation::None);
+        check(&Problem::random(seed, size, window, rng.random_range(1..=70), parts));
+    }
+}
