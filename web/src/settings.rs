@@ -447,9 +447,9 @@ mod tests {
             ("[deadlines]\njob = -1\n", &[], "must be positive"),
             ("[slurm]\npartition = \"a b\"\n", &[], "slurm.partition"),
             ("[models.\"a/b\"]\ndeadline = 0\n", &[], "a model's deadline, must be positive"),
-            ("[models.\"a/b\"]\ntaesdd = true\n", &[], "unknown field `taesdd`"),
+            ("[models.\"a/b\"]\ntaesdd = true\n", &[], "models.\"a/b\": unknown field `taesdd`"),
             ("[models.\"a/b\"]\ndevice = \"tpu\"\n", &[], "unknown variant `tpu`"),
-            ("[models]\ndefualt = \"starter\"\n", &[], "defualt"),
+            ("[models]\ndefualt = \"starter\"\n", &[], "unknown field `defualt`, expected `default`"),
             ("", &[("LIVEWEBCAM__CLUSTER__ROUTE", "x")], "unknown setting cluster.route"),
             ("", &[("LIVEWEBCAM__SERVER__PORT", "high")], "LIVEWEBCAM__SERVER__PORT is not a TOML value"),
         ];

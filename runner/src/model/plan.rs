@@ -70,8 +70,11 @@ impl Plan {
 
     /// Writes what was changed and what else is to be known of a painting of this plan.
     pub fn tell(&self, painting: &Painting, log: Log) {
-        for Clamped { field, from, to } in Clamped::joined(self.clamped.clone(), painting.clamped.clone()) {
-            log.line(format_args!("{field} {from} cannot be painted with; {to} is taken"));
+        for Clamped { field, from, to } in &self.clamped {
+            log.line(format_args!("{field} {from} is out of bounds; {to} is taken"));
+        }
+        for Clamped { field, from, to } in &painting.clamped {
+            log.line(format_args!("{field} {from} would paint nothing; {to} is taken"));
         }
         for warning in self.warnings.iter().chain(&painting.warnings) {
             log.line(format_args!("{warning}"));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// `[models]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(try_from = "Keys")]
 pub struct Models {
     /// The model that paints where a request names none.
     pub default: String,
@@ -22,6 +22,32 @@ pub struct Models {
 impl Default for Models {
     fn default() -> Self {
         Self { default: "starter".to_owned(), alias: BTreeMap::new(), own: BTreeMap::new() }
+    }
+}
+
+/// `[models]` as it is written: what is neither of the two keys must be a model's table.
+#[derive(Deserialize)]
+struct Keys {
+    default: Option<String>,
+    #[serde(default)]
+    alias: BTreeMap<String, String>,
+    #[serde(flatten)]
+    own: BTreeMap<String, toml::Value>,
+}
+
+impl TryFrom<Keys> for Models {
+    type Error = String;
+
+    fn try_from(keys: Keys) -> Result<Self, String> {
+        let own = keys.own.into_iter().map(|(name, value)| {
+            if !value.is_table() {
+                return Err(format!("unknown field `{name}`, expected `default`, `alias` or the table of a model"));
+            }
+            let model = value.try_into().map_err(|error| format!("models.\"{name}\": {}", error.message()))?;
+            Ok((name, model))
+        });
+        let default = keys.default.unwrap_or_else(|| Self::default().default);
+        Ok(Self { default, alias: keys.alias, own: own.collect::<Result<_, _>>()? })
     }
 }
 
