@@ -89,8 +89,8 @@ impl FromStr for Precision {
 /// A number format that the device has no layers for.
 pub(super) fn placement(device: &Device, precision: Precision) -> Result<Placement, LoadError> {
     let dtype = match precision {
-        Precision::F32 if device.is_cpu() => return Ok(Placement::cpu(Format::F32)),
-        Precision::Bf16 if device.is_cpu() => return Ok(Placement::cpu(Format::Bf16)),
+        Precision::F32 if device.is_cpu() => return Ok(Placement::Kernels(Format::F32)),
+        Precision::Bf16 if device.is_cpu() => return Ok(Placement::Kernels(Format::Bf16)),
         Precision::F16 if device.is_cpu() => {
             let problem = "the device `cpu` computes with weights in f32 or bf16; choose `bf16` in place of `f16`";
             return Err(LoadError::Device(problem.to_owned()));
@@ -99,5 +99,5 @@ pub(super) fn placement(device: &Device, precision: Precision) -> Result<Placeme
         Precision::Bf16 => DType::BF16,
         Precision::F16 => DType::F16,
     };
-    Ok(Placement { device: device.clone(), storage: dtype, compute: dtype })
+    Ok(Placement::Candle { device: device.clone(), storage: dtype, compute: dtype })
 }
