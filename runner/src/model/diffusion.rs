@@ -33,7 +33,7 @@ pub(super) fn paint(
         Err(_) => ControlFlow::Break(()),
     });
     let painting = painting.map_err(|error| match error {
-        sd::PaintError::TextEncoder(problem) => FolderError { model: name.to_owned(), problem }.into(),
+        sd::PaintError::TextEncoder(problem) => Box::new(FolderError { model: name.to_owned(), problem }).into(),
         error => PaintError::from(error),
     })?;
     Ok(Painting {

@@ -86,7 +86,7 @@ pub enum PaintError {
     Compute(#[from] candle_core::Error),
     /// A part of the model, which is loaded only where it is needed, cannot be loaded.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] Box<FolderError>),
     /// Stable Diffusion cannot paint this.
     #[error(transparent)]
     Diffusion(Box<sd::PaintError>),

@@ -3,7 +3,8 @@
 use candle_core::{D, Result, Tensor};
 use livewebcam_kernels as kernels;
 
-use super::values::{Values, cpu, filled};
+use super::data::{Data, cpu};
+use super::tokens::{Shape, Tokens};
 
 /// The factor in OpenAI's approximation of gelu.
 const QUICK_GELU: f64 = 1.702;
@@ -34,20 +35,16 @@ impl Activation {
         }
     }
 
-    /// The function of every element.
+    /// The function of every value.
     ///
     /// # Errors
     /// A failure of the device.
-    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
-        if x.device().is_cpu() {
-            let x = x.contiguous()?;
-            let values = Values::of(&x)?;
-            return filled(x.shape(), |y| {
-                y.copy_from_slice(&values);
-                cpu().activate(self.kernel(), y);
-            });
-        }
-        self.by_candle(x)
+    pub fn forward(self, x: &Tokens) -> Result<Tokens> {
+        let host = |x: &[f32], y: &mut [f32]| {
+            y.copy_from_slice(x);
+            cpu().activate(self.kernel(), y);
+        };
+        Ok(Tokens::of(x.shape(), x.data().each(host, |x| self.by_candle(x))?))
     }
 
     fn by_candle(self, x: &Tensor) -> Result<Tensor> {
@@ -75,45 +72,47 @@ pub(super) fn kernel(activation: Option<Activation>) -> kernels::Activation {
     activation.map_or(kernels::Activation::None, Activation::kernel)
 }
 
-/// The function of every element, if there is one.
+/// The function of every value, if there is one.
 pub(super) fn by_candle(activation: Option<Activation>, x: Tensor) -> Result<Tensor> {
-    activation.map_or(Ok(x.clone()), |activation| activation.by_candle(&x))
+    match activation {
+        Some(activation) => activation.by_candle(&x),
+        None => Ok(x),
+    }
 }
 
-/// `value · gelu(gate)` of `[…, 2 · width]`, values before gates (Shazeer, "GLU variants improve transformer", 2020).
+/// `value · gelu(gate)` of vectors of `2 · width` numbers, values before gates (Shazeer, "GLU variants improve transformer",
+/// 2020).
 ///
 /// # Errors
 /// A failure of the device.
-pub fn geglu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { geglu_by_kernels(x) } else { geglu_by_candle(x) }
-}
-
-fn geglu_by_kernels(x: &Tensor) -> Result<Tensor> {
-    let x = x.contiguous()?;
-    let width = x.dim(D::Minus1)? / 2;
-    let mut shape = x.dims().to_vec();
-    *shape.last_mut().expect("a tensor with a last dimension") = width;
-    let values = Values::of(&x)?;
-    filled(shape, |y| cpu().geglu(&values, width, y))
-}
-
-fn geglu_by_candle(x: &Tensor) -> Result<Tensor> {
-    let width = x.dim(D::Minus1)? / 2;
-    let gate = x.narrow(D::Minus1, width, width)?.contiguous()?.gelu_erf()?;
-    x.narrow(D::Minus1, 0, width)? * gate
+pub fn geglu(x: &Tokens) -> Result<Tokens> {
+    let shape = Shape { width: x.shape().width / 2, ..x.shape() };
+    let data = match x.data() {
+        Data::Host(x) => Data::filled(shape.values(), |y| cpu().geglu(x, shape.width, y)),
+        Data::Candle(x) => {
+            let gate = x.narrow(D::Minus1, shape.width, shape.width)?.contiguous()?.gelu_erf()?;
+            Data::Candle((x.narrow(D::Minus1, 0, shape.width)? * gate)?)
+        }
+    };
+    Ok(Tokens::of(shape, data))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, random};
+    use super::super::testing::{assert_close, places, random};
     use super::*;
 
     #[test]
     fn kernels_and_candle_agree() {
-        let x = (random(1, &[3, 20]) * 5.0).expect("rows");
-        for activation in [Activation::Silu, Activation::Relu, Activation::Gelu, Activation::QuickGelu] {
-            assert_close(&activation.forward(&x).expect("rows"), &activation.by_candle(&x).expect("rows"));
-        }
-        assert_close(&geglu_by_kernels(&x).expect("rows"), &geglu_by_candle(&x).expect("rows"));
+        let shape = Shape { batch: 1, rows: 3, width: 20 };
+        let values: Vec<f32> = random(1, shape.values()).iter().map(|value| 5.0 * value).collect();
+        let [kernels, candle] = places().map(|placement| {
+            let x = Tokens::new(values.clone(), shape, &placement).expect("rows");
+            let activations = [Activation::Silu, Activation::Relu, Activation::Gelu, Activation::QuickGelu];
+            let activated = activations.map(|activation| activation.forward(&x).and_then(|y| y.values()));
+            let gated = geglu(&x).and_then(|y| y.values());
+            activated.into_iter().chain([gated]).map(|values| values.expect("values")).collect::<Vec<_>>()
+        });
+        kernels.iter().zip(&candle).for_each(|(kernels, candle)| assert_close(kernels, candle));
     }
 }

@@ -4,9 +4,10 @@ use candle_core::{D, DType, Result, Tensor};
 use livewebcam_kernels::Heads;
 pub use livewebcam_kernels::Mask;
 
-use super::values::{Values, cpu, filled};
+use super::data::{Data, cpu};
+use super::tokens::Tokens;
 
-/// How many bytes of scores may exist at one time on a GPU.
+/// How many bytes of scores candle may have at one time.
 const SCORE_BYTES: usize = 64 << 20;
 
 /// `softmax(q · kᵀ / √width) · v` for each head. `q` is `[batch, queries, heads · width]`, `k` and `v` are
@@ -14,23 +15,26 @@ const SCORE_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// Shapes that do not fit, or a failure of the device.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+pub fn attention(q: &Tokens, k: &Tokens, v: &Tokens, heads: usize, mask: Mask) -> Result<Tokens> {
+    let shape = q.shape();
+    let data = match q.data() {
+        Data::Host(q) => {
+            let (k_values, v_values) = (k.data().host()?, v.data().host()?);
+            let (queries, keys, width) = (shape.rows, k.shape().rows, shape.width / heads);
+            let heads = Heads { batch: shape.batch, queries, keys, heads, width };
+            Data::filled(shape.values(), |y| cpu().attention(q, k_values, v_values, heads, mask, y))
+        }
+        Data::Candle(q) => Data::Candle(by_candle(q, k.data().candle()?, v.data().candle()?, heads, mask)?),
+    };
+    Ok(Tokens::of(shape, data))
+}
+
+/// Takes the queries in pieces, so that the scores never take more than a fixed amount of memory.
+pub(super) fn by_candle(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
     #[cfg(feature = "flash-attn")]
     if super::flash::takes(q, heads)? {
         return super::flash::attention(q, k, v, heads, mask);
     }
-    if q.device().is_cpu() { by_kernels(q, k, v, heads, mask) } else { by_candle(q, k, v, heads, mask) }
-}
-
-fn by_kernels(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
-    let (batch, queries, channels) = q.dims3()?;
-    let shape = Heads { batch, queries, keys: k.dim(1)?, heads, width: channels / heads };
-    let [q, k, v] = [q.contiguous()?, k.contiguous()?, v.contiguous()?];
-    let [q, k, v] = [Values::of(&q)?, Values::of(&k)?, Values::of(&v)?];
-    filled((batch, queries, channels), |y| cpu().attention(&q, &k, &v, shape, mask, y))
-}
-
-fn by_candle(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
     let (batch, queries, channels) = q.dims3()?;
     let keys = k.dim(1)?;
     let split = |x: &Tensor| {
@@ -72,15 +76,21 @@ fn causal(start: usize, length: usize, keys: usize, like: &Tensor) -> Result<Ten
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, random};
+    use super::super::testing::{assert_close, places, random};
+    use super::super::tokens::Shape;
     use super::*;
 
     #[test]
     fn kernels_and_candle_agree() {
         for (queries, keys, mask) in [(5, 7, Mask::None), (6, 6, Mask::Causal), (1, 1, Mask::Causal)] {
-            let (q, k, v) = (random(1, &[2, queries, 12]), random(2, &[2, keys, 12]), random(3, &[2, keys, 12]));
-            let found = by_kernels(&q, &k, &v, 3, mask).expect("rows");
-            assert_close(&found, &by_candle(&q, &k, &v, 3, mask).expect("rows"));
+            let [kernels, candle] = places().map(|placement| {
+                let [q, k, v] = [(1, queries), (2, keys), (3, keys)].map(|(seed, rows)| {
+                    let shape = Shape { batch: 2, rows, width: 12 };
+                    Tokens::new(random(seed, shape.values()), shape, &placement).expect("rows")
+                });
+                attention(&q, &k, &v, 3, mask).and_then(|y| y.values()).expect("rows")
+            });
+            assert_close(&kernels, &candle);
         }
     }
 }

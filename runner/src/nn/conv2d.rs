@@ -1,13 +1,14 @@
 //! Two-dimensional convolution of feature maps.
 
 use candle_core::{Result, Tensor};
-use livewebcam_kernels::{self as kernels, Packed, Window};
+use livewebcam_kernels::{Epilogue, Packed, Window};
 
 use super::activation::{self, Activation};
 use super::banded;
+use super::data::{Data, cpu};
 use super::map::Map;
-use super::values::{Values, cpu};
-use super::weights::{Matrix, Weights, WeightsError};
+use super::tokens::Tokens;
+use super::weights::{Matrix, Vector, Weights, WeightsError};
 
 /// The size and the movement of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +42,17 @@ impl Kernel {
 /// A convolution with a square kernel.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    /// `[out, in, size, size]`.
     weight: Matrix,
-    /// `[out]`.
-    bias: Option<Tensor>,
+    bias: Option<Vector>,
     kernel: Kernel,
+    outputs: usize,
 }
 
 /// What is done to a convolution's result: `activation(result + shift + residual)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Then<'a> {
-    /// A number for each picture and channel: `[batch, out]`.
-    pub shift: Option<&'a Tensor>,
+    /// A number for each picture and channel: one vector for each of the batch.
+    pub shift: Option<&'a Tokens>,
     /// Of the result's size.
     pub residual: Option<&'a Map>,
     /// Applied last.
@@ -70,7 +70,7 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> std::result::Result<Self, WeightsError> {
-        let bias = Some(weights.small("bias", outputs)?);
+        let bias = Some(weights.vector("bias", outputs)?);
         Ok(Self { bias, ..Self::load_without_bias(weights, inputs, outputs, kernel)? })
     }
 
@@ -85,7 +85,7 @@ impl Conv2d {
         kernel: Kernel,
     ) -> std::result::Result<Self, WeightsError> {
         let weight = weights.matrix("weight", &[outputs, inputs, kernel.size, kernel.size])?;
-        Ok(Self { weight, bias: None, kernel })
+        Ok(Self { weight, bias: None, kernel, outputs })
     }
 
     /// The convolution.
@@ -103,11 +103,7 @@ impl Conv2d {
     pub fn forward_then(&self, x: &Map, then: Then<'_>) -> Result<Map> {
         match &self.weight {
             Matrix::Packed(weight) => self.by_kernels(weight, x, 1, then),
-            Matrix::Tensor(weight) => {
-                let residual = then.residual.map(Map::own);
-                let y = self.by_candle(weight, x.own(), then.shift, residual)?;
-                Ok(Map::from_own(activation::by_candle(then.activation, y)?))
-            }
+            Matrix::Tensor(weight) => self.by_candle(weight, x, then),
         }
     }
 
@@ -128,78 +124,83 @@ impl Conv2d {
 
     fn by_kernels(&self, weight: &Packed, x: &Map, repeat: usize, then: Then<'_>) -> Result<Map> {
         let window = self.kernel.window(repeat);
-        let (size, outputs) = (x.size(), weight.shape().outputs);
-        let (x, bias) = (Values::of(x.own())?, self.bias.as_ref().map(Values::of).transpose()?);
-        let shift = then.shift.map(Values::of).transpose()?;
-        let residual = then.residual.map(|residual| Values::of(residual.own())).transpose()?;
-        let epilogue = kernels::Epilogue {
-            bias: bias.as_deref(),
-            shift: shift.as_deref(),
-            residual: residual.as_deref(),
+        let (size, out) = (x.size(), window.of(x.size(), self.outputs));
+        let x = x.data().host()?;
+        let epilogue = Epilogue {
+            bias: self.bias.as_ref().map(Vector::host).transpose()?,
+            shift: then.shift.map(|shift| shift.data().host()).transpose()?,
+            residual: then.residual.map(|residual| residual.data().host()).transpose()?,
             activation: activation::kernel(then.activation),
         };
-        Map::filled(window.of(size, outputs), |y| cpu().conv2d(&x, size, window, weight, epilogue, y))
+        Ok(Map::of(out, Data::filled(out.values(), |y| cpu().conv2d(x, size, window, weight, epilogue, y))))
     }
 
-    /// Planes in, planes out.
-    fn by_candle(
-        &self,
-        weight: &Tensor,
-        x: &Tensor,
-        shift: Option<&Tensor>,
-        residual: Option<&Tensor>,
-    ) -> Result<Tensor> {
-        let mut y = banded::conv2d(x, weight, self.kernel)?;
+    fn by_candle(&self, weight: &Tensor, x: &Map, then: Then<'_>) -> Result<Map> {
+        let out = self.kernel.window(1).of(x.size(), self.outputs);
+        let mut y = banded::conv2d(x.data().candle()?, weight, self.kernel)?;
         if let Some(bias) = &self.bias {
-            y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
+            y = y.broadcast_add(&bias.candle()?.reshape((1, (), 1, 1))?)?;
         }
-        if let Some(shift) = shift {
-            y = y.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?;
+        if let Some(shift) = then.shift {
+            y = y.broadcast_add(&shift.data().candle()?.reshape((out.batch, self.outputs, 1, 1))?)?;
         }
-        residual.map_or(Ok(y.clone()), |residual| y + residual)
+        if let Some(residual) = then.residual {
+            y = (y + residual.data().candle()?)?;
+        }
+        Ok(Map::of(out, Data::Candle(activation::by_candle(then.activation, y)?)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, matrices, random};
+    use super::super::map::MapSize;
+    use super::super::testing::{assert_close, matrices, places, random, vectors};
+    use super::super::tokens::Shape;
+    use super::super::weights::Placement;
     use super::*;
+
+    /// What `run` makes of the same layer with the kernels and with candle.
+    fn both(shape: [usize; 4], kernel: Kernel, run: impl Fn(&Conv2d, &Placement) -> Result<Map>) -> [Vec<f32>; 2] {
+        let (matrices, vectors) = (matrices(1, &shape), vectors(2, shape[0]));
+        let layers: Vec<_> = matrices.into_iter().zip(vectors).collect();
+        let layers = layers.try_into().unwrap_or_else(|_| unreachable!("two of each"));
+        let mut places = places().into_iter();
+        <[_; 2]>::map(layers, |(weight, bias)| {
+            let conv = Conv2d { weight, bias: Some(bias), kernel, outputs: shape[0] };
+            let placement = places.next().expect("two places");
+            run(&conv, &placement).and_then(|y| y.planes()).expect("a map")
+        })
+    }
+
+    fn map(seed: u64, size: MapSize, placement: &Placement) -> Map {
+        Map::from_planes(random(seed, size.values()), size, placement).expect("a map")
+    }
 
     #[test]
     fn kernels_and_candle_agree() {
-        let kernels = [Kernel::POINT, Kernel::SAME, Kernel::HALVING, Kernel::HALVING_ONE_SIDED];
-        for (seed, kernel) in kernels.into_iter().enumerate() {
-            let weight = random(seed, &[5, 7, kernel.size, kernel.size]);
-            let [packed, plain] = matrices(&weight);
-            let bias = Some(random(10, &[5]));
-            let (packed, plain) =
-                (Conv2d { weight: packed, bias: bias.clone(), kernel }, Conv2d { weight: plain, bias, kernel });
-            let (x, shift) = (random(11, &[2, 7, 6, 9]), random(12, &[2, 5]));
-            let map = Map::from_planes(&x).expect("a map");
-            let found = packed.forward(&map).and_then(|y| y.planes()).expect("a map");
-            assert_close(&found, &plain.by_candle(&weight, &x, None, None).expect("a map"));
-
-            let residual = random(13, found.dims());
-            let residual_map = Map::from_planes(&residual).expect("a map");
-            let then = Then { shift: Some(&shift), residual: Some(&residual_map), activation: Some(Activation::Relu) };
-            let found = packed.forward_then(&map, then).and_then(|y| y.planes()).expect("a map");
-            let wanted = plain.by_candle(&weight, &x, Some(&shift), Some(&residual)).and_then(|y| y.relu());
-            assert_close(&found, &wanted.expect("a map"));
+        let size = MapSize { batch: 2, height: 6, width: 9, channels: 7 };
+        for kernel in [Kernel::POINT, Kernel::SAME, Kernel::HALVING, Kernel::HALVING_ONE_SIDED] {
+            let shape = [5, 7, kernel.size, kernel.size];
+            let [kernels, candle] = both(shape, kernel, |conv, placement| conv.forward(&map(3, size, placement)));
+            assert_close(&kernels, &candle);
+            let [kernels, candle] = both(shape, kernel, |conv, placement| {
+                let residual = map(4, kernel.window(1).of(size, 5), placement);
+                let shift = Tokens::new(random(5, 10), Shape { batch: 2, rows: 1, width: 5 }, placement)?;
+                let then = Then { shift: Some(&shift), residual: Some(&residual), activation: Some(Activation::Relu) };
+                conv.forward_then(&map(3, size, placement), then)
+            });
+            assert_close(&kernels, &candle);
         }
     }
 
     #[test]
     fn a_map_is_enlarged_to_any_size_on_the_way() {
-        let weight = random(1, &[3, 2, 3, 3]);
-        let [packed, plain] = matrices(&weight);
-        let (kernel, bias) = (Kernel::SAME, None);
-        let (packed, plain) = (Conv2d { weight: packed, bias: None, kernel }, Conv2d { weight: plain, bias, kernel });
-        let x = random(2, &[1, 2, 4, 5]);
-        let map = Map::from_planes(&x).expect("a map");
+        let size = MapSize { batch: 1, height: 4, width: 5, channels: 2 };
         for (height, width) in [(8, 10), (7, 9), (7, 10), (4, 5), (12, 15)] {
-            let found = packed.forward_resized(&map, height, width).and_then(|y| y.planes()).expect("a map");
-            let wanted = x.upsample_nearest2d(height, width).and_then(|x| plain.by_candle(&weight, &x, None, None));
-            assert_close(&found, &wanted.expect("a map"));
+            let [kernels, candle] = both([3, 2, 3, 3], Kernel::SAME, |conv, placement| {
+                conv.forward_resized(&map(3, size, placement), height, width)
+            });
+            assert_close(&kernels, &candle);
         }
     }
 }

@@ -4,16 +4,16 @@ use candle_core::{Result, Tensor};
 use livewebcam_kernels as kernels;
 
 use super::activation::{self, Activation};
+use super::data::{Data, cpu};
 use super::map::Map;
 use super::standardise::standardise;
-use super::values::{Values, cpu};
-use super::weights::{Weights, WeightsError};
+use super::weights::{Vector, Weights, WeightsError};
 
 /// Normalises each picture's channels in groups, over all their pixels.
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Vector,
+    bias: Vector,
     groups: usize,
     eps: f64,
 }
@@ -29,7 +29,7 @@ impl GroupNorm {
         groups: usize,
         eps: f64,
     ) -> std::result::Result<Self, WeightsError> {
-        let (weight, bias) = (weights.small("weight", channels)?, weights.small("bias", channels)?);
+        let (weight, bias) = (weights.vector("weight", channels)?, weights.vector("bias", channels)?);
         Ok(Self { weight, bias, groups, eps })
     }
 
@@ -50,45 +50,51 @@ impl GroupNorm {
     }
 
     fn run(&self, x: &Map, activation: Option<Activation>) -> Result<Map> {
-        if !x.own().device().is_cpu() {
-            return Ok(Map::from_own(self.by_candle(x.own(), activation)?));
-        }
-        let (weight, bias) = (Values::of(&self.weight)?, Values::of(&self.bias)?);
-        let norm = kernels::GroupNorm {
-            weight: &weight,
-            bias: &bias,
-            groups: self.groups,
-            eps: self.eps,
-            activation: activation::kernel(activation),
+        let size = x.size();
+        let data = match x.data() {
+            Data::Host(x) => {
+                let norm = kernels::GroupNorm {
+                    weight: self.weight.host()?,
+                    bias: self.bias.host()?,
+                    groups: self.groups,
+                    eps: self.eps,
+                    activation: activation::kernel(activation),
+                };
+                Data::filled(size.values(), |y| cpu().group_norm(x, size.batch, norm, y))
+            }
+            Data::Candle(x) => Data::Candle(activation::by_candle(activation, self.by_candle(x)?)?),
         };
-        let (size, x) = (x.size(), Values::of(x.own())?);
-        Map::filled(size, |y| cpu().group_norm(&x, size.batch, norm, y))
+        Ok(Map::of(size, data))
     }
 
-    /// Planes in, planes out.
-    fn by_candle(&self, x: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
+    fn by_candle(&self, x: &Tensor) -> Result<Tensor> {
         let (batch, channels, height, width) = x.dims4()?;
-        let runs = x.contiguous()?.reshape((batch * self.groups, channels / self.groups * height * width))?;
+        let runs = x.reshape((batch * self.groups, channels / self.groups * height * width))?;
         let normal = standardise(&runs, self.eps)?.reshape(x.shape())?;
-        let of_channels = |tensor: &Tensor| tensor.reshape((1, channels, 1, 1));
-        let y = normal.broadcast_mul(&of_channels(&self.weight)?)?.broadcast_add(&of_channels(&self.bias)?)?;
-        activation::by_candle(activation, y)
+        let of_channels = |vector: &Vector| vector.candle()?.reshape((1, channels, 1, 1));
+        normal.broadcast_mul(&of_channels(&self.weight)?)?.broadcast_add(&of_channels(&self.bias)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, random};
+    use super::super::map::MapSize;
+    use super::super::testing::{assert_close, places, random, vectors};
     use super::*;
 
     #[test]
     fn kernels_and_candle_agree() {
-        let norm = GroupNorm { weight: random(1, &[6]), bias: random(2, &[6]), groups: 3, eps: 1e-5 };
-        let x = random(3, &[2, 6, 4, 5]);
-        let map = Map::from_planes(&x).expect("a map");
+        let size = MapSize { batch: 2, height: 4, width: 5, channels: 6 };
         for activation in [None, Some(Activation::Silu)] {
-            let found = norm.run(&map, activation).and_then(|y| y.planes()).expect("a map");
-            assert_close(&found, &norm.by_candle(&x, activation).expect("a map"));
+            let norms = vectors(1, 6).into_iter().zip(vectors(2, 6)).zip(places());
+            let found: Vec<Vec<f32>> = norms
+                .map(|((weight, bias), placement)| {
+                    let x = Map::from_planes(random(3, size.values()), size, &placement).expect("a map");
+                    let norm = GroupNorm { weight, bias, groups: 3, eps: 1e-5 };
+                    norm.run(&x, activation).and_then(|y| y.planes()).expect("a map")
+                })
+                .collect();
+            assert_close(&found[0], &found[1]);
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Layer normalisation.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use livewebcam_kernels as kernels;
 
+use super::data::{Data, cpu};
 use super::standardise::standardise;
-use super::values::{Values, cpu, filled};
-use super::weights::{Weights, WeightsError};
+use super::tokens::Tokens;
+use super::weights::{Vector, Weights, WeightsError};
 
-/// Normalises over the last dimension.
+/// Normalises each vector.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Vector,
+    bias: Vector,
     eps: f64,
 }
 
@@ -21,39 +22,44 @@ impl LayerNorm {
     /// # Errors
     /// See [`WeightsError`].
     pub fn load(weights: &Weights, width: usize, eps: f64) -> std::result::Result<Self, WeightsError> {
-        Ok(Self { weight: weights.small("weight", width)?, bias: weights.small("bias", width)?, eps })
+        Ok(Self { weight: weights.vector("weight", width)?, bias: weights.vector("bias", width)?, eps })
     }
 
-    /// `[…, width]` to the same shape.
+    /// The vectors normalised.
     ///
     /// # Errors
-    /// Another width, or a failure of the device.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if x.device().is_cpu() { self.by_kernels(x) } else { self.by_candle(x) }
-    }
-
-    fn by_kernels(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.contiguous()?;
-        let (weight, bias) = (Values::of(&self.weight)?, Values::of(&self.bias)?);
-        let norm = kernels::LayerNorm { weight: &weight, bias: &bias, eps: self.eps };
-        let values = Values::of(&x)?;
-        filled(x.shape(), |y| cpu().layer_norm(&values, norm, y))
-    }
-
-    fn by_candle(&self, x: &Tensor) -> Result<Tensor> {
-        standardise(x, self.eps)?.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
+    /// A failure of the device.
+    pub fn forward(&self, x: &Tokens) -> Result<Tokens> {
+        let data = match x.data() {
+            Data::Host(x) => {
+                let norm = kernels::LayerNorm { weight: self.weight.host()?, bias: self.bias.host()?, eps: self.eps };
+                Data::filled(x.len(), |y| cpu().layer_norm(x, norm, y))
+            }
+            Data::Candle(x) => {
+                let normal = standardise(x, self.eps)?;
+                Data::Candle(normal.broadcast_mul(self.weight.candle()?)?.broadcast_add(self.bias.candle()?)?)
+            }
+        };
+        Ok(Tokens::of(x.shape(), data))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, random};
+    use super::super::testing::{assert_close, places, random, vectors};
+    use super::super::tokens::Shape;
     use super::*;
 
     #[test]
     fn kernels_and_candle_agree() {
-        let norm = LayerNorm { weight: random(1, &[19]), bias: random(2, &[19]), eps: 1e-5 };
-        let x = random(3, &[2, 3, 19]);
-        assert_close(&norm.by_kernels(&x).expect("rows"), &norm.by_candle(&x).expect("rows"));
+        let shape = Shape { batch: 2, rows: 3, width: 19 };
+        let norms = vectors(1, 19).into_iter().zip(vectors(2, 19)).zip(places());
+        let found: Vec<Vec<f32>> = norms
+            .map(|((weight, bias), placement)| {
+                let x = Tokens::new(random(3, shape.values()), shape, &placement).expect("rows");
+                LayerNorm { weight, bias, eps: 1e-5 }.forward(&x).and_then(|y| y.values()).expect("rows")
+            })
+            .collect();
+        assert_close(&found[0], &found[1]);
     }
 }

@@ -1,17 +1,19 @@
 //! The fully connected layer.
 
-use candle_core::{D, Result, Tensor};
-use livewebcam_kernels::{Epilogue, Packed};
+use candle_core::{Result, Tensor};
+use livewebcam_kernels::Epilogue;
 
 use super::activation::{self, Activation};
-use super::values::{Values, cpu, filled};
-use super::weights::{Matrix, Weights, WeightsError};
+use super::data::{Data, cpu};
+use super::tokens::{Shape, Tokens};
+use super::weights::{Matrix, Vector, Weights, WeightsError};
 
-/// `y = x · Wᵀ + b` over the last dimension.
+/// `y = x · Wᵀ + b` for each vector.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: Matrix,
-    bias: Option<Tensor>,
+    bias: Option<Vector>,
+    outputs: usize,
 }
 
 impl Linear {
@@ -20,7 +22,7 @@ impl Linear {
     /// # Errors
     /// See [`WeightsError`].
     pub fn load(weights: &Weights, inputs: usize, outputs: usize) -> std::result::Result<Self, WeightsError> {
-        let bias = Some(weights.small("bias", outputs)?);
+        let bias = Some(weights.vector("bias", outputs)?);
         Ok(Self { bias, ..Self::load_without_bias(weights, inputs, outputs)? })
     }
 
@@ -33,114 +35,103 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> std::result::Result<Self, WeightsError> {
-        Ok(Self { weight: weights.matrix("weight", &[outputs, inputs])?, bias: None })
+        Ok(Self { weight: weights.matrix("weight", &[outputs, inputs])?, bias: None, outputs })
     }
 
-    /// Reads `weight` and `bias` of a 1×1 convolution, which does to each pixel what this layer does to each row.
+    /// Reads `weight` and `bias` of a 1×1 convolution, which does to each pixel what this layer does to each vector.
     ///
     /// # Errors
     /// See [`WeightsError`].
     pub fn load_point(weights: &Weights, inputs: usize, outputs: usize) -> std::result::Result<Self, WeightsError> {
-        let bias = Some(weights.small("bias", outputs)?);
-        Ok(Self { weight: weights.matrix("weight", &[outputs, inputs, 1, 1])?, bias })
+        let bias = Some(weights.vector("bias", outputs)?);
+        Ok(Self { weight: weights.matrix("weight", &[outputs, inputs, 1, 1])?, bias, outputs })
     }
 
-    /// `[…, in]` to `[…, out]`.
+    /// The product.
     ///
     /// # Errors
-    /// A last dimension that is not `in`, or a failure of the device.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// Vectors of another width, or a failure of the device.
+    pub fn forward(&self, x: &Tokens) -> Result<Tokens> {
         self.run(x, None, None)
     }
 
-    /// Like [`Linear::forward`], and `residual` of the result's shape added to it.
+    /// The product, and `residual` of the result's shape added to it.
     ///
     /// # Errors
     /// Shapes that do not fit, or a failure of the device.
-    pub fn forward_plus(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub fn forward_plus(&self, x: &Tokens, residual: &Tokens) -> Result<Tokens> {
         self.run(x, Some(residual), None)
     }
 
-    /// Like [`Linear::forward`], and then the activation.
+    /// The product, and then the activation.
     ///
     /// # Errors
-    /// A last dimension that is not `in`, or a failure of the device.
-    pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    /// Vectors of another width, or a failure of the device.
+    pub fn forward_activated(&self, x: &Tokens, activation: Activation) -> Result<Tokens> {
         self.run(x, None, Some(activation))
     }
 
-    fn run(&self, x: &Tensor, residual: Option<&Tensor>, activation: Option<Activation>) -> Result<Tensor> {
-        match &self.weight {
-            Matrix::Packed(weight) => self.by_kernels(weight, x, residual, activation),
-            Matrix::Tensor(weight) => self.by_candle(weight, x, residual, activation),
-        }
-    }
-
-    fn by_kernels(
-        &self,
-        weight: &Packed,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        activation: Option<Activation>,
-    ) -> Result<Tensor> {
-        let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
-        let shape = with_last(&x, weight.shape().outputs);
-        let (x, bias) = (Values::of(&x)?, self.bias.as_ref().map(Values::of).transpose()?);
-        let residual = residual.as_ref().map(Values::of).transpose()?;
-        let epilogue = Epilogue {
-            bias: bias.as_deref(),
-            shift: None,
-            residual: residual.as_deref(),
-            activation: activation::kernel(activation),
+    fn run(&self, x: &Tokens, residual: Option<&Tokens>, activation: Option<Activation>) -> Result<Tokens> {
+        let shape = Shape { width: self.outputs, ..x.shape() };
+        let residual = residual.map(Tokens::data);
+        let data = match &self.weight {
+            Matrix::Packed(weight) => {
+                let x = x.data().host()?;
+                let epilogue = Epilogue {
+                    bias: self.bias.as_ref().map(Vector::host).transpose()?,
+                    shift: None,
+                    residual: residual.map(Data::host).transpose()?,
+                    activation: activation::kernel(activation),
+                };
+                Data::filled(shape.values(), |y| cpu().linear(x, 1, weight, epilogue, y))
+            }
+            Matrix::Tensor(weight) => {
+                let y = self.by_candle(weight, x.data().candle()?)?;
+                let y = match residual {
+                    Some(residual) => (y + residual.candle()?)?,
+                    None => y,
+                };
+                Data::Candle(activation::by_candle(activation, y)?)
+            }
         };
-        filled(shape, |y| cpu().linear(&x, 1, weight, epilogue, y))
+        Ok(Tokens::of(shape, data))
     }
 
-    fn by_candle(
-        &self,
-        weight: &Tensor,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        activation: Option<Activation>,
-    ) -> Result<Tensor> {
-        let (inputs, outputs) = (x.dim(D::Minus1)?, weight.dim(0)?);
-        let weight = weight.reshape((outputs, inputs))?;
-        let mut y = x.reshape(((), inputs))?.matmul(&weight.t()?)?;
-        if let Some(bias) = &self.bias {
-            y = y.broadcast_add(bias)?;
-        }
-        y = y.reshape(with_last(x, outputs))?;
-        if let Some(residual) = residual {
-            y = (y + residual)?;
-        }
-        activation::by_candle(activation, y)
+    fn by_candle(&self, weight: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let (batch, rows, inputs) = x.dims3()?;
+        let weight = weight.reshape((self.outputs, inputs))?;
+        let y = x.reshape((batch * rows, inputs))?.matmul(&weight.t()?)?;
+        let y = match &self.bias {
+            Some(bias) => y.broadcast_add(bias.candle()?)?,
+            None => y,
+        };
+        y.reshape((batch, rows, self.outputs))
     }
-}
-
-/// The shape of `x` with another last dimension.
-fn with_last(x: &Tensor, width: usize) -> Vec<usize> {
-    let mut shape = x.dims().to_vec();
-    *shape.last_mut().expect("a tensor with a last dimension") = width;
-    shape
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, matrices, random};
+    use super::super::testing::{assert_close, matrices, places, random, vectors};
     use super::*;
 
     #[test]
     fn kernels_and_candle_agree() {
         for shape in [&[5, 7][..], &[5, 7, 1, 1]] {
-            let bias = random(2, &[5]);
-            let [packed, plain] = matrices(&random(1, shape)).map(|weight| Linear { weight, bias: Some(bias.clone()) });
-            let (x, residual) = (random(3, &[2, 3, 7]), random(4, &[2, 3, 5]));
-            let both = |forward: &dyn Fn(&Linear) -> Result<Tensor>| {
-                assert_close(&forward(&packed).expect("rows"), &forward(&plain).expect("rows"));
-            };
-            both(&|linear| linear.forward(&x));
-            both(&|linear| linear.forward_plus(&x, &residual));
-            both(&|linear| linear.forward_activated(&x, Activation::Gelu));
+            let layers = matrices(1, shape).into_iter().zip(vectors(2, 5)).zip(places());
+            let found: Vec<Vec<Vec<f32>>> = layers
+                .map(|((weight, bias), placement)| {
+                    let linear = Linear { weight, bias: Some(bias), outputs: 5 };
+                    let tokens = |seed, width| {
+                        let shape = Shape { batch: 2, rows: 3, width };
+                        Tokens::new(random(seed, shape.values()), shape, &placement).expect("rows")
+                    };
+                    let (x, residual) = (tokens(3, 7), tokens(4, 5));
+                    let plus = linear.forward_plus(&x, &residual);
+                    let made = [linear.forward(&x), plus, linear.forward_activated(&x, Activation::Gelu)];
+                    made.into_iter().map(|y| y.and_then(|y| y.values()).expect("rows")).collect()
+                })
+                .collect();
+            found[0].iter().zip(&found[1]).for_each(|(kernels, candle)| assert_close(kernels, candle));
         }
     }
 }

@@ -1,49 +1,63 @@
 //! Feature maps: what flows between the layers of a convolutional network.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 pub use livewebcam_kernels::MapSize;
 
-use super::activation::Activation;
-use super::values::{Values, cpu, filled};
+use super::data::{Data, cpu};
+use super::tokens::{Shape, Tokens};
+use super::weights::Placement;
 
-/// The feature maps of a batch of pictures, in the order that the device's layers read: channels last on the CPU, first on
-/// GPUs. A model never sees which, so that nothing is reordered between two layers.
+/// The feature maps of a batch of pictures, in the order that the layers read: channels last on the processor, first on
+/// another device. A model never sees which, so that nothing is reordered between two layers.
 #[derive(Clone, Debug)]
 pub struct Map {
-    /// `[batch, height, width, channels]` on the CPU, `[batch, channels, height, width]` elsewhere; contiguous.
-    tensor: Tensor,
+    size: MapSize,
+    /// `[batch, height, width, channels]` for the kernels, `[batch, channels, height, width]` for candle.
+    data: Data,
 }
 
 impl Map {
-    /// Of planes `[batch, channels, height, width]`.
+    /// Of planes `[batch, channels, height, width]`, brought to where they belong.
     ///
     /// # Errors
-    /// Another rank, or a failure of the device.
-    pub fn from_planes(planes: &Tensor) -> Result<Self> {
-        let tensor = if planes.device().is_cpu() { planes.permute((0, 2, 3, 1))? } else { planes.clone() };
-        Ok(Self { tensor: tensor.contiguous()? })
+    /// Another number of values, or a failure of the device.
+    pub fn from_planes(planes: Vec<f32>, size: MapSize, placement: &Placement) -> Result<Self> {
+        check(&planes, size)?;
+        let pixels = size.height * size.width;
+        let data = match placement {
+            Placement::Kernels(_) => Data::filled(size.values(), |y| transpose(&planes, size.channels, pixels, y)),
+            Placement::Candle { .. } => Data::placed(planes, &dims(size), placement)?,
+        };
+        Ok(Self { size, data })
     }
 
-    /// Of pixels `[batch, height, width, channels]`, brought to a device.
+    /// Of pixels `[batch, height, width, channels]`, brought to where they belong.
     ///
     /// # Errors
-    /// Another number of pixels, or a failure of the device.
-    pub fn from_pixels(pixels: Vec<f32>, size: MapSize, device: &Device, dtype: DType) -> Result<Self> {
-        let MapSize { batch, height, width, channels } = size;
-        let pixels = Tensor::from_vec(pixels, (batch, height, width, channels), &Device::Cpu)?;
-        if device.is_cpu() {
-            return Ok(Self { tensor: pixels });
-        }
-        let planes = pixels.permute((0, 3, 1, 2))?.contiguous()?;
-        Ok(Self { tensor: planes.to_dtype(dtype)?.to_device(device)? })
+    /// Another number of values, or a failure of the device.
+    pub fn from_pixels(pixels: Vec<f32>, size: MapSize, placement: &Placement) -> Result<Self> {
+        check(&pixels, size)?;
+        let data = match placement {
+            Placement::Kernels(_) => Data::placed(pixels, &[], placement)?,
+            Placement::Candle { .. } => {
+                let mut planes = vec![0.0; size.values()];
+                transpose(&pixels, size.height * size.width, size.channels, &mut planes);
+                Data::placed(planes, &dims(size), placement)?
+            }
+        };
+        Ok(Self { size, data })
     }
 
-    /// Planes `[batch, channels, height, width]`.
+    /// The numbers of all planes, `[batch, channels, height, width]`.
     ///
     /// # Errors
     /// A failure of the device.
-    pub fn planes(&self) -> Result<Tensor> {
-        if self.is_channels_last() { self.tensor.permute((0, 3, 1, 2))?.contiguous() } else { Ok(self.tensor.clone()) }
+    pub fn planes(&self) -> Result<Vec<f32>> {
+        let values = self.data.values()?;
+        Ok(match self.data {
+            Data::Host(_) => transposed(&values, self.size.height * self.size.width, self.size.channels),
+            Data::Candle(_) => values,
+        })
     }
 
     /// The numbers of all pixels, `[batch, height, width, channels]`.
@@ -51,48 +65,45 @@ impl Map {
     /// # Errors
     /// A failure of the device.
     pub fn pixels(&self) -> Result<Vec<f32>> {
-        if self.is_channels_last() {
-            return self.tensor.flatten_all()?.to_vec1();
-        }
-        let planes = self.tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
-        planes.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1()
+        let values = self.data.values()?;
+        Ok(match self.data {
+            Data::Host(_) => values,
+            Data::Candle(_) => transposed(&values, self.size.channels, self.size.height * self.size.width),
+        })
     }
 
-    /// The pixels as a list: `[batch, height · width, channels]`.
+    /// The pixels as a list.
     ///
     /// # Errors
     /// A failure of the device.
-    pub fn tokens(&self) -> Result<Tensor> {
-        if self.is_channels_last() {
-            self.tensor.flatten(1, 2)
-        } else {
-            self.tensor.flatten_from(2)?.transpose(1, 2)?.contiguous()
-        }
+    pub fn tokens(&self) -> Result<Tokens> {
+        let MapSize { batch, height, width, channels } = self.size;
+        let data = match &self.data {
+            Data::Host(_) => self.data.clone(),
+            Data::Candle(x) => Data::Candle(x.flatten_from(2)?.transpose(1, 2)?.contiguous()?),
+        };
+        Ok(Tokens::of(Shape { batch, rows: height * width, width: channels }, data))
     }
 
     /// The inverse of [`Map::tokens`].
     ///
     /// # Errors
-    /// Not `height · width` pixels, or a failure of the device.
-    pub fn from_tokens(tokens: &Tensor, height: usize, width: usize) -> Result<Self> {
-        let (batch, _, channels) = tokens.dims3()?;
-        let tensor = if tokens.device().is_cpu() {
-            tokens.reshape((batch, height, width, channels))?
-        } else {
-            tokens.transpose(1, 2)?.contiguous()?.reshape((batch, channels, height, width))?
+    /// Not `height · width` vectors, or a failure of the device.
+    pub fn from_tokens(tokens: &Tokens, height: usize, width: usize) -> Result<Self> {
+        let Shape { batch, rows, width: channels } = tokens.shape();
+        let size = MapSize { batch, height, width, channels };
+        let data = match tokens.data() {
+            _ if rows != height * width => candle_core::bail!("{rows} pixels for {size:?}"),
+            Data::Host(_) => tokens.data().clone(),
+            Data::Candle(x) => Data::Candle(x.transpose(1, 2)?.contiguous()?.reshape(dims(size).as_slice())?),
         };
-        Ok(Self { tensor })
+        Ok(Self { size, data })
     }
 
     /// Its size.
     #[must_use]
     pub fn size(&self) -> MapSize {
-        match (self.tensor.dims(), self.is_channels_last()) {
-            (&[batch, height, width, channels], true) | (&[batch, channels, height, width], false) => {
-                MapSize { batch, height, width, channels }
-            }
-            _ => unreachable!("a map has four dimensions"),
-        }
+        self.size
     }
 
     /// The channels of this map, and behind them those of another one of the same height and width.
@@ -100,13 +111,19 @@ impl Map {
     /// # Errors
     /// Another height or width, or a failure of the device.
     pub fn concat(&self, other: &Self) -> Result<Self> {
-        if !self.is_channels_last() {
-            return Ok(Self { tensor: Tensor::cat(&[&self.tensor, &other.tensor], 1)? });
-        }
-        let (size, channels) = (self.size(), [self.size().channels, other.size().channels]);
-        let (a, b) = (Values::of(&self.tensor)?, Values::of(&other.tensor)?);
-        let out = MapSize { channels: channels[0] + channels[1], ..size };
-        Self::filled(out, |y| cpu().concat(&a, &b, channels, y))
+        let channels = [self.size.channels, other.size.channels];
+        let size = MapSize { channels: channels[0] + channels[1], ..self.size };
+        let data = match &self.data {
+            _ if (MapSize { channels: channels[1], ..self.size }) != other.size => {
+                candle_core::bail!("{:?} and {:?}", self.size, other.size)
+            }
+            Data::Host(x) => {
+                let other = other.data.host()?;
+                Data::filled(size.values(), |y| cpu().concat(x, other, channels, y))
+            }
+            Data::Candle(x) => Data::Candle(Tensor::cat(&[x, other.data.candle()?], 1)?),
+        };
+        Ok(Self { size, data })
     }
 
     /// A map of another height and width, whose pixels are the nearest ones.
@@ -114,11 +131,12 @@ impl Map {
     /// # Errors
     /// A failure of the device.
     pub fn resize(&self, height: usize, width: usize) -> Result<Self> {
-        if !self.is_channels_last() {
-            return Ok(Self { tensor: self.tensor.upsample_nearest2d(height, width)? });
-        }
-        let (size, x) = (self.size(), Values::of(&self.tensor)?);
-        Self::filled(MapSize { height, width, ..size }, |y| cpu().resize(&x, size, height, width, y))
+        let size = MapSize { height, width, ..self.size };
+        let data = match &self.data {
+            Data::Host(x) => Data::filled(size.values(), |y| cpu().resize(x, self.size, height, width, y)),
+            Data::Candle(x) => Data::Candle(x.upsample_nearest2d(height, width)?),
+        };
+        Ok(Self { size, data })
     }
 
     /// `factor · x + shift` of every value.
@@ -126,72 +144,91 @@ impl Map {
     /// # Errors
     /// A failure of the device.
     pub fn affine(&self, factor: f64, shift: f64) -> Result<Self> {
-        if !self.is_channels_last() {
-            return Ok(Self { tensor: self.tensor.affine(factor, shift)? });
+        let (narrow_factor, narrow_shift) = (factor as f32, shift as f32);
+        let host = |x: &[f32], y: &mut [f32]| {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = narrow_factor * x + narrow_shift);
+        };
+        Ok(Self { size: self.size, data: self.data.each(host, |x| x.affine(factor, shift))? })
+    }
+
+    pub(super) fn of(size: MapSize, data: Data) -> Self {
+        Self { size, data }
+    }
+
+    pub(super) fn data(&self) -> &Data {
+        &self.data
+    }
+}
+
+fn check(values: &[f32], size: MapSize) -> Result<()> {
+    if values.len() == size.values() { Ok(()) } else { candle_core::bail!("{} values for {size:?}", values.len()) }
+}
+
+/// As candle has it.
+fn dims(size: MapSize) -> [usize; 4] {
+    [size.batch, size.channels, size.height, size.width]
+}
+
+fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    transpose(x, rows, columns, &mut y);
+    y
+}
+
+/// Of each `[rows, columns]` a `[columns, rows]`. Only pictures and latents come here, which have few channels.
+fn transpose(x: &[f32], rows: usize, columns: usize, y: &mut [f32]) {
+    let matrices = x.chunks_exact(rows * columns).zip(y.chunks_exact_mut(rows * columns));
+    for (x, y) in matrices {
+        for (row, x) in x.chunks_exact(columns).enumerate() {
+            x.iter().zip(y[row..].iter_mut().step_by(rows)).for_each(|(x, y)| *y = *x);
         }
-        let x = Values::of(&self.tensor)?;
-        let (factor, shift) = (factor as f32, shift as f32);
-        Self::filled(self.size(), |y| y.iter_mut().zip(&*x).for_each(|(y, x)| *y = factor * x + shift))
-    }
-
-    /// The function of every value.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    pub fn activate(&self, activation: Activation) -> Result<Self> {
-        Ok(Self { tensor: activation.forward(&self.tensor)? })
-    }
-
-    /// The map of this size that `fill` fills, channels last, on the CPU.
-    pub(super) fn filled(size: MapSize, fill: impl FnOnce(&mut [f32])) -> Result<Self> {
-        let MapSize { batch, height, width, channels } = size;
-        Ok(Self { tensor: filled((batch, height, width, channels), fill)? })
-    }
-
-    /// Of a tensor in the device's own order.
-    pub(super) fn from_own(tensor: Tensor) -> Self {
-        Self { tensor }
-    }
-
-    /// The tensor in the device's own order.
-    pub(super) fn own(&self) -> &Tensor {
-        &self.tensor
-    }
-
-    fn is_channels_last(&self) -> bool {
-        self.tensor.device().is_cpu()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, random};
+    use super::super::testing::{assert_close, places, random};
     use super::*;
+
+    const SIZE: MapSize = MapSize { batch: 2, height: 4, width: 5, channels: 3 };
 
     #[test]
     fn a_map_is_made_of_planes_pixels_or_tokens() {
-        let planes = random(1, &[2, 3, 4, 5]);
-        let map = Map::from_planes(&planes).expect("a map");
-        let size = MapSize { batch: 2, height: 4, width: 5, channels: 3 };
-        assert_eq!(map.size(), size);
-        assert_close(&map.planes().expect("planes"), &planes);
-        let pixels = Map::from_pixels(map.pixels().expect("pixels"), size, &Device::Cpu, DType::F32).expect("a map");
-        assert_close(&pixels.planes().expect("planes"), &planes);
-        let tokens = map.tokens().expect("tokens");
-        assert_close(&tokens, &planes.flatten_from(2).and_then(|planes| planes.transpose(1, 2)).expect("tokens"));
-        let tokens = Map::from_tokens(&tokens, 4, 5).and_then(|map| map.planes()).expect("planes");
-        assert_close(&tokens, &planes);
+        let planes = random(1, SIZE.values());
+        let mut pixels = planes.clone();
+        for (index, value) in planes.iter().enumerate() {
+            let (picture, channel, pixel) = (index / 60, index / 20 % 3, index % 20);
+            pixels[(picture * 20 + pixel) * 3 + channel] = *value;
+        }
+        for placement in places() {
+            let map = Map::from_planes(planes.clone(), SIZE, &placement).expect("a map");
+            assert_eq!(
+                (map.planes().expect("planes"), map.pixels().expect("pixels")),
+                (planes.clone(), pixels.clone())
+            );
+            let map = Map::from_pixels(pixels.clone(), SIZE, &placement).expect("a map");
+            assert_eq!(map.planes().expect("planes"), planes);
+            let tokens = map.tokens().expect("tokens");
+            assert_eq!(tokens.values().expect("values"), pixels);
+            assert_eq!(tokens.shape(), Shape { batch: 2, rows: 20, width: 3 });
+            let map = Map::from_tokens(&tokens, 4, 5).expect("a map");
+            assert_eq!((map.size(), map.planes().expect("planes")), (SIZE, planes.clone()));
+        }
     }
 
     #[test]
-    fn maps_are_joined_resized_and_scaled_as_candle_does_it() {
-        let (a, b) = (random(1, &[2, 3, 4, 5]), random(2, &[2, 1, 4, 5]));
-        let of = |planes: &Tensor| Map::from_planes(planes).expect("a map");
-        let joined = of(&a).concat(&of(&b)).and_then(|map| map.planes()).expect("planes");
-        assert_close(&joined, &Tensor::cat(&[&a, &b], 1).expect("planes"));
-        let larger = of(&a).resize(7, 10).and_then(|map| map.planes()).expect("planes");
-        assert_close(&larger, &a.upsample_nearest2d(7, 10).expect("planes"));
-        let scaled = of(&a).affine(2.0, -1.0).and_then(|map| map.planes()).expect("planes");
-        assert_close(&scaled, &a.affine(2.0, -1.0).expect("planes"));
+    fn maps_are_joined_resized_and_scaled_alike_everywhere() {
+        let other = MapSize { channels: 1, ..SIZE };
+        let [kernels, candle] = places().map(|placement| {
+            let of =
+                |seed, size: MapSize| Map::from_planes(random(seed, size.values()), size, &placement).expect("a map");
+            let a = of(1, SIZE);
+            let made = [a.concat(&of(2, other)), a.resize(7, 10), a.resize(8, 10), a.resize(2, 3), a.affine(2.0, -1.0)];
+            made.map(|map| map.map(|map| (map.size(), map.planes().expect("planes"))).expect("a map"))
+        });
+        for ((size, values), (other_size, other)) in kernels.iter().zip(&candle) {
+            assert_eq!(size, other_size);
+            assert_close(values, other);
+        }
     }
 }

@@ -4,18 +4,19 @@
 //! together in memory, and a convolution is a copy of rows and one matrix product. Layers know their weights and nothing
 //! of a model; what is under them may change without a model noticing.
 //!
-//! The modules that are public here hold the layers of Stable Diffusion, which work on any device and are loaded by the
-//! names of a checkpoint's tensors. On the CPU they are `livewebcam_kernels`', on a GPU candle's: each layer has a way
-//! for both. Pictures go from layer to layer as a [`map::Map`], texts and lists of pixels as a tensor
-//! `[batch, tokens, channels]`.
+//! The modules that are public here hold the layers of Stable Diffusion, which are loaded by the names of a checkpoint's
+//! tensors. Pictures go from layer to layer as a [`map::Map`], texts and lists of pixels as [`tokens::Tokens`]. On the
+//! processor each layer is one of `livewebcam_kernels`, on another device it is candle's; a model does not know which.
 
 pub mod activation;
 mod add;
 pub mod attention;
 mod banded;
 mod bands;
+mod buffer;
 mod conv;
 pub mod conv2d;
+mod data;
 pub mod embedding;
 #[cfg(feature = "flash-attn")]
 mod flash;
@@ -29,8 +30,8 @@ pub mod probe;
 mod standardise;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
 mod upsample;
-mod values;
 pub mod weights;
 
 pub use add::add;

@@ -1,6 +1,6 @@
 //! CLIP's text encoder (transformers' `CLIPTextModel` and `CLIPTextModelWithProjection`).
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde_json::json;
 
 use super::config::Config;
@@ -10,6 +10,7 @@ use crate::nn::attention::{Mask, attention};
 use crate::nn::embedding::Embedding;
 use crate::nn::layer_norm::LayerNorm;
 use crate::nn::linear::Linear;
+use crate::nn::tokens::Tokens;
 use crate::nn::weights::{Weights, WeightsError};
 
 /// A text encoder's `config.json`. Absent keys take transformers' defaults.
@@ -73,12 +74,12 @@ pub(super) struct ClipTextModel {
 
 /// What a text encoder makes of one text.
 pub(super) struct Encoded {
-    /// The embeddings, and then what each layer made of them: each `[1, positions, width]`.
-    pub states: Vec<Tensor>,
-    /// The last state, normalised: `[1, positions, width]`.
-    pub last: Tensor,
-    /// The normalised state of the text's end, projected if the model has a projection: `[1, width]`.
-    pub pooled: Tensor,
+    /// The embeddings, and then what each layer made of them: a vector for each position.
+    pub states: Vec<Tokens>,
+    /// The last state, normalised.
+    pub last: Tokens,
+    /// The normalised state of the text's end, projected if the model has a projection: one vector.
+    pub pooled: Tokens,
 }
 
 impl ClipTextModel {
@@ -114,7 +115,7 @@ impl ClipTextModel {
     /// # Errors
     /// More ids than positions, an id outside the vocabulary, or a failure of the device.
     pub(super) fn forward(&self, ids: &[u32]) -> Result<Encoded> {
-        let x = (self.token.forward(ids)? + self.position.first(ids.len())?)?.unsqueeze(0)?;
+        let x = self.token.forward(ids)?.add(&self.position.first(ids.len())?)?;
         let mut states = vec![x.clone()];
         let mut x = x;
         for layer in &self.layers {
@@ -122,7 +123,7 @@ impl ClipTextModel {
             states.push(x.clone());
         }
         let last = self.normalise(&x)?;
-        let pooled = last.narrow(1, self.end_of(ids), 1)?.squeeze(1)?;
+        let pooled = last.row(self.end_of(ids))?;
         let pooled = match &self.projection {
             Some(projection) => projection.forward(&pooled)?,
             None => pooled,
@@ -134,7 +135,7 @@ impl ClipTextModel {
     ///
     /// # Errors
     /// A failure of the device.
-    pub(super) fn normalise(&self, state: &Tensor) -> Result<Tensor> {
+    pub(super) fn normalise(&self, state: &Tokens) -> Result<Tokens> {
         self.final_norm.forward(state)
     }
 
@@ -176,7 +177,7 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tokens) -> Result<Tokens> {
         let y = self.norm1.forward(x)?;
         let (q, k, v) = (self.q.forward(&y)?, self.k.forward(&y)?, self.v.forward(&y)?);
         let x = self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::Causal)?, x)?;

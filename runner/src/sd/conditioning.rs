@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use super::clip::{ClipConfig, ClipTextModel, Encoded};
 use super::error::{LoadError, PaintError};
@@ -11,6 +11,7 @@ use super::index::{Family, Index};
 use super::prompts::{self, Embedded};
 use super::tokenizer::Tokenizer;
 use crate::hash::sha256;
+use crate::nn::tokens::Tokens;
 use crate::nn::weights::{self, Placement};
 
 /// The aesthetic scores that diffusers gives SDXL's refiner for the prompt and for the negative prompt.
@@ -56,10 +57,10 @@ pub(super) struct TextEncoders {
 /// A prompt, embedded.
 #[derive(Clone)]
 pub(super) struct Prompt {
-    /// `[1, tokens, width]`.
-    pub(super) text: Tensor,
-    /// `[1, width]`.
-    pub(super) pooled: Tensor,
+    /// A vector for each token.
+    pub(super) text: Tokens,
+    /// One vector.
+    pub(super) pooled: Tokens,
 }
 
 impl TextEncoders {
@@ -71,7 +72,7 @@ impl TextEncoders {
         placement: &Placement,
     ) -> std::result::Result<Self, LoadError> {
         let version = env!("CARGO_PKG_VERSION");
-        let mut identity = format!("{version} {:?} {:?} {configs:?}", index.family, placement.storage);
+        let mut identity = format!("{version} {:?} {placement:?} {configs:?}", index.family);
         for (component, tokenizer, _) in &configs.encoders {
             let weights = weights::identity(&folder.weights(component)?)?;
             let tokenizer = Tokenizer::identity(folder, tokenizer)?;
@@ -120,7 +121,7 @@ impl TextEncoders {
         warnings: &mut Vec<String>,
     ) -> std::result::Result<Prompt, PaintError> {
         if text.is_none() && self.family == Family::Xl && self.zeros_for_empty {
-            let zeros = |like: &Tensor| like.zeros_like().map_err(encoding);
+            let zeros = |like: &Tokens| like.zeros_like().map_err(encoding);
             return Ok(Prompt { text: zeros(&like.text)?, pooled: zeros(&like.pooled)? });
         }
         self.embed(text.unwrap_or_default(), "negative prompt", 0, warnings)
@@ -153,18 +154,17 @@ impl TextEncoders {
     }
 
     fn embed_anew(&self, text: &str, skip: usize) -> std::result::Result<Embedded, PaintError> {
-        let mut texts = Vec::new();
-        let mut pooled = None;
+        let mut prompt: Option<Prompt> = None;
         let mut lost = 0;
         for (tokenizer, encoder) in self.loaded()? {
             let tokens = tokenizer.encode(text).map_err(|error| PaintError::Tokenize(error.to_string()))?;
             lost = lost.max(tokens.lost);
             let encoded = encoder.forward(&tokens.ids).map_err(encoding)?;
-            texts.push(self.state(encoder, &encoded, skip)?);
-            pooled = Some(encoded.pooled);
+            let text = self.state(encoder, &encoded, skip)?;
+            let text = prompt.map_or(Ok(text.clone()), |first| first.text.concat(&text)).map_err(encoding)?;
+            prompt = Some(Prompt { text, pooled: encoded.pooled });
         }
-        let pooled = pooled.expect("a model has a text encoder");
-        Ok(Embedded { prompt: Prompt { text: Tensor::cat(&texts, 2).map_err(encoding)?, pooled }, lost })
+        Ok(Embedded { prompt: prompt.expect("a model has a text encoder"), lost })
     }
 
     /// The layer's output that the family's UNets were trained on.
@@ -173,7 +173,7 @@ impl TextEncoders {
         encoder: &ClipTextModel,
         encoded: &Encoded,
         skip: usize,
-    ) -> std::result::Result<Tensor, PaintError> {
+    ) -> std::result::Result<Tokens, PaintError> {
         let from_end = |distance: usize| {
             encoded.states.len().checked_sub(1 + distance).map(|index| &encoded.states[index]).ok_or_else(|| {
                 let problem = format!("is {skip}, but the text encoder has {} layers", encoded.states.len() - 1);
@@ -204,8 +204,5 @@ fn encoding(source: candle_core::Error) -> PaintError {
 
 /// Two prompts one behind the other, for guidance.
 pub(super) fn stack(first: &Prompt, second: &Prompt) -> Result<Prompt> {
-    Ok(Prompt {
-        text: Tensor::cat(&[&first.text, &second.text], 0)?,
-        pooled: Tensor::cat(&[&first.pooled, &second.pooled], 0)?,
-    })
+    Ok(Prompt { text: first.text.stack(&second.text)?, pooled: first.pooled.stack(&second.pooled)? })
 }

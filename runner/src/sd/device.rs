@@ -36,14 +36,14 @@ pub(super) fn open(choice: DeviceChoice) -> Result<Device, LoadError> {
 /// A number format that the device has no layers for.
 pub(super) fn placement(device: &Device, precision: Precision) -> Result<Placement, LoadError> {
     let dtype = match precision {
-        Precision::F32 if device.is_cpu() => return Ok(Placement::cpu(Format::F32)),
-        Precision::Bf16 if device.is_cpu() => return Ok(Placement::cpu(Format::Bf16)),
+        Precision::F32 if device.is_cpu() => return Ok(Placement::Kernels(Format::F32)),
+        Precision::Bf16 if device.is_cpu() => return Ok(Placement::Kernels(Format::Bf16)),
         Precision::F16 if device.is_cpu() => return Err(Unloadable::F16OnCpu.into()),
         Precision::F32 => DType::F32,
         Precision::Bf16 => DType::BF16,
         Precision::F16 => DType::F16,
     };
-    Ok(Placement { device: device.clone(), storage: dtype, compute: dtype })
+    Ok(Placement::Candle { device: device.clone(), storage: dtype, compute: dtype })
 }
 
 /// Makes a GPU compute a little. Kernels are compiled for one kind of GPU; with another one, some only give nonsense.
@@ -51,10 +51,7 @@ pub(super) fn placement(device: &Device, precision: Precision) -> Result<Placeme
 /// # Errors
 /// A GPU that fails, or that computes something else than it should.
 pub(super) fn try_out(placement: &Placement) -> Result<(), LoadError> {
-    let Placement { device, compute, .. } = placement;
-    if device.is_cpu() {
-        return Ok(());
-    }
+    let Placement::Candle { device, compute, .. } = placement else { return Ok(()) };
     let incapable = |source| LoadError::Incapable { precision: compute.as_str(), source: Box::new(source) };
     probe(device, *compute).map_err(incapable)
 }

@@ -11,7 +11,7 @@ pub(super) fn to_map(picture: &RgbImage, placement: &Placement) -> Result<Map> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let values: Vec<f32> = picture.as_raw().iter().map(|&value| 2.0 * (f32::from(value) / 255.0) - 1.0).collect();
     let size = MapSize { batch: 1, height, width, channels: 3 };
-    Map::from_pixels(values, size, &placement.device, placement.compute)
+    Map::from_pixels(values, size, placement)
 }
 
 /// The inverse; values outside −1 to 1 are cut off. `None` where a value is no number.

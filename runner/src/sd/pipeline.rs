@@ -20,6 +20,7 @@ use super::rng::Generator;
 use super::scheduler::{Choice, Course, Kind, NoiseScheduler, begin, lcm};
 use super::unet::{Conditioning, Unet, UnetConfig, guidance_embedding};
 use super::vae::{self, Autoencoder};
+use crate::nn::map::MapSize;
 use crate::nn::weights::{self, Placement, Weights};
 
 /// The smallest strength: one step of a hundred.
@@ -111,15 +112,23 @@ impl Pipeline {
     /// See [`LoadError`]; all configurations are read before anything is painted, and all weights but the text encoders', which
     /// are not needed for a prompt whose embedding is kept.
     pub fn load(folder: &Folder, options: LoadOptions) -> Result<Self, LoadError> {
-        let index = Index::read(folder)?;
         let device = open(options.device)?;
-        let placement = placement(&device, options.precision)?;
+        Self::load_to(folder, placement(&device, options.precision)?, options.taesd)
+    }
+
+    /// Loads the model in `folder` to wherever it is to compute: also to candle's layers on the processor, which shows without
+    /// a GPU what they make of a model.
+    ///
+    /// # Errors
+    /// See [`Pipeline::load`].
+    pub fn load_to(folder: &Folder, placement: Placement, taesd: bool) -> Result<Self, LoadError> {
+        let index = Index::read(folder)?;
         try_out(&placement)?;
         check_scheduler(folder, &index)?;
         let unet_file = folder.config("unet/config.json")?;
         let unet_config = UnetConfig::read(&unet_file)?;
         let text = TextConfigs::read(folder, &index)?;
-        let (vae_folder, vae_component) = vae::find(folder, index.family, options.taesd)?;
+        let (vae_folder, vae_component) = vae::find(folder, index.family, taesd)?;
         let vae_config = vae_folder.config(&format!("{vae_component}/config.json"))?;
         check_fit(&unet_file, &unet_config, &index, &text, vae_config.or("latent_channels", 4)?)?;
 
@@ -129,8 +138,10 @@ impl Pipeline {
         let unet = weights::load(&files, &placement, shelf.as_ref(), unet)?;
         let text = TextEncoders::find(folder, &index, text, &placement)?;
         let mut vae_placement = placement.clone();
-        if vae_placement.compute == DType::F16 && vae_config.or("force_upcast", true)? {
-            (vae_placement.storage, vae_placement.compute) = (DType::F32, DType::F32);
+        if let Placement::Candle { storage, compute: compute @ DType::F16, .. } = &mut vae_placement
+            && vae_config.or("force_upcast", true)?
+        {
+            (*storage, *compute) = (DType::F32, DType::F32);
         }
         let vae = Autoencoder::load(&vae_folder, &vae_component, vae_placement)?;
         Ok(Self { folder: folder.clone(), index, text, unet, unet_config, vae, placement })
@@ -276,7 +287,7 @@ impl Pipeline {
         let guidance = self
             .unet_config
             .guidance_width
-            .map(|width| guidance_embedding(request.guidance_scale, width, &self.placement.device).map_err(encoding));
+            .map(|width| guidance_embedding(request.guidance_scale, width, &self.placement).map_err(encoding));
         let added = self.unet_config.added.map(|_| (pooled, sizes));
         Ok(Conditioning { text, guidance: guidance.transpose()?, added })
     }
@@ -310,13 +321,9 @@ impl Pipeline {
         guidance: Option<f64>,
     ) -> Result<Vec<f32>, PaintError> {
         let batch = if guidance.is_some() { 2 } else { 1 };
-        let run = || -> candle_core::Result<Vec<f32>> {
-            let shape = (batch, channels, height, width);
-            let input = Tensor::from_vec(latents.repeat(batch), shape, &self.placement.device)?;
-            let output = self.unet.forward(&input, timestep, conditioning)?;
-            output.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
-        };
-        let output = run().map_err(|source| PaintError::Compute { stage: "a denoising step", source })?;
+        let size = MapSize { batch, height, width, channels };
+        let output = self.unet.forward(latents.repeat(batch), size, timestep, conditioning);
+        let output = output.map_err(|source| PaintError::Compute { stage: "a denoising step", source })?;
         let Some(scale) = guidance else { return Ok(output) };
         let (without, with) = output.split_at(latents.len());
         Ok(without.iter().zip(with).map(|(without, with)| without + scale as f32 * (with - without)).collect())

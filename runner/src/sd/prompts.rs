@@ -8,10 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::Result;
 use livewebcam_jobs::local;
 
 use super::conditioning::Prompt;
+use crate::nn::tokens::{Shape, Tokens};
 use crate::nn::weights::{Placement, Shelf};
 
 /// How many are kept: 80 MB of them for SD-Turbo.
@@ -70,15 +71,12 @@ fn write(folder: &Path, key: &str, content: &[u8]) -> io::Result<()> {
 }
 
 fn to_bytes(Embedded { prompt: Prompt { text, pooled }, lost }: &Embedded) -> Result<Vec<u8>> {
-    let (_, tokens, width) = text.dims3()?;
-    let numbers = |tensor: &Tensor| -> Result<Vec<f32>> {
-        tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()
-    };
+    let Shape { rows, width, .. } = text.shape();
     let mut bytes = MAGIC.to_vec();
-    for count in [*lost, tokens, width, pooled.dim(1)?] {
+    for count in [*lost, rows, width, pooled.shape().width] {
         bytes.extend((count as u32).to_le_bytes());
     }
-    bytes.extend([numbers(text)?, numbers(pooled)?].concat().into_iter().flat_map(f32::to_le_bytes));
+    bytes.extend([text.values()?, pooled.values()?].concat().into_iter().flat_map(f32::to_le_bytes));
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     Ok(bytes)
 }
@@ -91,14 +89,10 @@ fn parse(content: &[u8], placement: &Placement) -> Option<Embedded> {
     let (preamble, numbers) = content.split_at_checked(PREAMBLE)?;
     let counts: Vec<usize> =
         preamble[MAGIC.len()..].as_chunks::<4>().0.iter().map(|&raw| u32::from_le_bytes(raw) as usize).collect();
-    let &[lost, tokens, width, pooled] = counts.as_slice() else { return None };
+    let &[lost, rows, width, pooled] = counts.as_slice() else { return None };
     let numbers: Vec<f32> = numbers.as_chunks::<4>().0.iter().map(|&raw| f32::from_le_bytes(raw)).collect();
-    let (text, rest) = numbers.split_at_checked(tokens.checked_mul(width)?)?;
-    let tensor = |numbers: &[f32], shape: &[usize]| {
-        let tensor = Tensor::from_slice(numbers, shape, &Device::Cpu)?;
-        tensor.to_dtype(placement.compute)?.to_device(&placement.device)
-    };
-    let text = tensor(text, &[1, tokens, width]).ok()?;
-    let pooled = tensor(rest, &[1, pooled]).ok()?;
+    let (text, rest) = numbers.split_at_checked(rows.checked_mul(width)?)?;
+    let text = Tokens::new(text.to_vec(), Shape { batch: 1, rows, width }, placement).ok()?;
+    let pooled = Tokens::new(rest.to_vec(), Shape { batch: 1, rows: 1, width: pooled }, placement).ok()?;
     Some(Embedded { prompt: Prompt { text, pooled }, lost })
 }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Device, Tensor};
-use livewebcam_runner::sd::{Folder, Generator, Painting, Precision, Tokenizer};
+use candle_core::{DType, Device, Tensor};
+use livewebcam_runner::nn::weights::Placement;
+use livewebcam_runner::sd::{Folder, Generator, Painting, Pipeline, Precision, Tokenizer};
 use serde::Deserialize;
 
-use super::small::{cases, compare, fixtures, load, paint, picture};
+use super::small::{case, cases, compare, fixtures, load, paint, picture};
 
 /// The largest difference over the largest value that two right implementations in f32 may have.
 pub(crate) const LATENTS: f32 = 1e-4;
@@ -48,6 +49,21 @@ fn check(model: &str) {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The layers that serve GPUs, on the processor. One case for each way to paint: candle's convolutions take their time here.
+#[test]
+fn candles_layers_paint_the_same() {
+    let cases = [("sd15", "taesd"), ("sdturbo", "one"), ("sdxl", "turbo"), ("lcm", "four")];
+    for (model, name) in cases {
+        let case = case(model, name);
+        let (device, folder) = (Device::Cpu, fixtures().join(model));
+        let placement = Placement::Candle { device, storage: DType::F32, compute: DType::F32 };
+        let pipeline = Pipeline::load_to(&Folder::new(&folder), placement, case.taesd).expect("a model");
+        let painting = paint(&pipeline, &case);
+        let (psnr, worst) = compare(&painting.image, &picture(&folder.join(format!("{name}.png"))));
+        assert!(psnr >= 50.0 && worst <= 2, "{model}/{name}: {psnr:.1} dB, worst pixel {worst}");
+    }
 }
 
 #[test]

@@ -22,33 +22,20 @@ pub use self::shelf::{Files, Shelf, load, verify};
 pub use self::source::{identity, stamp};
 pub use self::table::{Rows, Table};
 
-/// Where tensors go and what they are made of there.
+/// Where weights go, and what they are made of there.
 #[derive(Clone, Debug)]
-pub struct Placement {
-    /// The device that computes.
-    pub device: Device,
-    /// The type in which matrices and kernels are kept.
-    pub storage: DType,
-    /// The type in which layers compute, and in which small weights (norms, biases) are kept.
-    pub compute: DType,
-}
-
-impl Placement {
-    /// The processor, with large weights in this format.
-    #[must_use]
-    pub fn cpu(format: Format) -> Self {
-        let storage = match format {
-            Format::F32 => DType::F32,
-            Format::Bf16 => DType::BF16,
-        };
-        Self { device: Device::Cpu, storage, compute: DType::F32 }
-    }
-
-    /// The format in which the kernels of the processor read large weights; `None` for another device.
-    fn format(&self) -> Option<Format> {
-        let format = if self.storage == DType::BF16 { Format::Bf16 } else { Format::F32 };
-        self.device.is_cpu().then_some(format)
-    }
+pub enum Placement {
+    /// To the processor's kernels; matrices in this format, all else in `f32`.
+    Kernels(Format),
+    /// To candle's layers.
+    Candle {
+        /// The device that computes.
+        device: Device,
+        /// The type in which matrices are kept.
+        storage: DType,
+        /// The type in which layers compute, and in which small weights (norms, biases) are kept.
+        compute: DType,
+    },
 }
 
 /// The weights of a product.
@@ -58,6 +45,33 @@ pub enum Matrix {
     Packed(Packed),
     /// As torch has it, for another device.
     Tensor(Tensor),
+}
+
+/// A bias or a scale.
+#[derive(Clone, Debug)]
+pub enum Vector {
+    /// For the kernels of the processor.
+    Host(Arc<[f32]>),
+    /// For another device.
+    Candle(Tensor),
+}
+
+impl Vector {
+    /// What the kernels read.
+    pub(super) fn host(&self) -> candle_core::Result<&[f32]> {
+        match self {
+            Self::Host(values) => Ok(values),
+            Self::Candle(_) => candle_core::bail!("weights of another device among the processor's"),
+        }
+    }
+
+    /// What candle reads.
+    pub(super) fn candle(&self) -> candle_core::Result<&Tensor> {
+        match self {
+            Self::Host(_) => candle_core::bail!("weights of the processor among another device's"),
+            Self::Candle(tensor) => Ok(tensor),
+        }
+    }
 }
 
 /// A view of a component's tensors under a prefix of their names.
@@ -111,7 +125,15 @@ pub enum Form {
     /// Vectors that are looked up.
     Table,
     /// A bias, a scale.
-    Small,
+    Vector,
+}
+
+impl Needed {
+    /// The shape of a product's weights, as the kernels name it.
+    pub(super) fn weight_shape(shape: &[usize]) -> Option<WeightShape> {
+        let [outputs, channels, taps @ ..] = shape else { return None };
+        Some(WeightShape { outputs: *outputs, channels: *channels, taps: taps.iter().product() })
+    }
 }
 
 impl Weights {
@@ -126,7 +148,7 @@ impl Weights {
     /// Weights that stand for no file: every tensor is zero, takes no memory, and is noted for [`Weights::needed`].
     #[must_use]
     pub fn outline() -> Self {
-        Self::of(Kind::Outline { needed: Mutex::default(), like: None }, Placement::cpu(Format::F32))
+        Self::of(Kind::Outline { needed: Mutex::default(), like: None }, Placement::Kernels(Format::F32))
     }
 
     fn of(kind: Kind, placement: Placement) -> Self {
@@ -173,13 +195,12 @@ impl Weights {
     /// See [`WeightsError`].
     pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Matrix, WeightsError> {
         let needed = self.needs(name, shape, Form::Matrix);
-        match (&self.source.kind, self.source.placement.format()) {
-            (Kind::Packed(packed), _) => packed.matrix(&needed).map(Matrix::Packed).ok_or_else(|| absent(needed.name)),
-            (Kind::Checkpoint(checkpoint), Some(format)) => {
-                let packed = WeightShape { outputs: shape[0], channels: shape[1], taps: shape[2..].iter().product() };
+        match (&self.source.kind, self.placement(), Needed::weight_shape(shape)) {
+            (Kind::Packed(packed), ..) => packed.matrix(&needed).map(Matrix::Packed).ok_or_else(|| absent(needed.name)),
+            (Kind::Checkpoint(checkpoint), &Placement::Kernels(format), Some(packed)) => {
                 Ok(Matrix::Packed(Packed::pack(&checkpoint.values(&needed.name, shape)?, packed, format)))
             }
-            _ => Ok(Matrix::Tensor(self.tensor(needed, self.source.placement.storage)?)),
+            _ => self.tensor(needed, self.storage()).map(Matrix::Tensor),
         }
     }
 
@@ -189,40 +210,62 @@ impl Weights {
     /// See [`WeightsError`].
     pub fn table(&self, name: &str, count: usize, width: usize) -> Result<Table, WeightsError> {
         let needed = self.needs(name, &[count, width], Form::Table);
-        match (&self.source.kind, self.source.placement.format()) {
+        match (&self.source.kind, self.placement()) {
             (Kind::Packed(packed), _) => packed.table(&needed).map(Table::Rows).ok_or_else(|| absent(needed.name)),
-            (Kind::Checkpoint(checkpoint), Some(format)) => {
+            (Kind::Checkpoint(checkpoint), &Placement::Kernels(format)) => {
                 Ok(Table::Rows(Rows::of(&checkpoint.values(&needed.name, &needed.shape)?, width, format)))
             }
-            _ => Ok(Table::Tensor(self.tensor(needed, self.source.placement.storage)?)),
+            _ => self.tensor(needed, self.storage()).map(Table::Tensor),
         }
     }
 
-    /// A small tensor (a bias, a scale) in the type of the computation.
+    /// A bias or a scale.
     ///
     /// # Errors
     /// See [`WeightsError`].
-    pub fn small(&self, name: &str, length: usize) -> Result<Tensor, WeightsError> {
-        self.tensor(self.needs(name, &[length], Form::Small), self.source.placement.compute)
+    pub fn vector(&self, name: &str, length: usize) -> Result<Vector, WeightsError> {
+        let needed = self.needs(name, &[length], Form::Vector);
+        let host = |values: Vec<f32>| Vector::Host(values.into());
+        match (&self.source.kind, self.placement()) {
+            (Kind::Packed(packed), _) => packed.vector(&needed).map(host).ok_or_else(|| absent(needed.name)),
+            (Kind::Checkpoint(checkpoint), Placement::Kernels(_)) => {
+                checkpoint.values(&needed.name, &needed.shape).map(host)
+            }
+            (_, Placement::Candle { compute, .. }) => self.tensor(needed, *compute).map(Vector::Candle),
+            (Kind::Outline { .. }, Placement::Kernels(_)) => self.tensor(needed, DType::F32).map(Vector::Candle),
+        }
     }
 
+    /// The type of candle's matrices; that of an outline's does not matter.
+    fn storage(&self) -> DType {
+        match self.placement() {
+            Placement::Kernels(_) => DType::F32,
+            Placement::Candle { storage, .. } => *storage,
+        }
+    }
+
+    /// A tensor for candle.
     fn tensor(&self, needed: Needed, dtype: DType) -> Result<Tensor, WeightsError> {
         let Needed { name, shape, .. } = &needed;
         let (tensor, file) = match &self.source.kind {
             Kind::Outline { needed: notes, like } => {
-                let zeros = Tensor::zeros((), dtype, &Device::Cpu).and_then(|zero| zero.broadcast_as(shape.as_slice()));
                 if let Some(checkpoint) = like {
                     checkpoint.check(name, shape)?;
                 }
                 notes.lock().unwrap_or_else(PoisonError::into_inner).push(needed.clone());
-                (zeros, String::new())
+                let zero = Tensor::zeros((), dtype, &Device::Cpu);
+                (zero.and_then(|zero| zero.broadcast_as(shape.as_slice())), String::new())
             }
             Kind::Checkpoint(checkpoint) => (checkpoint.tensor(name, shape)?, checkpoint.file_of(name)),
-            Kind::Packed(packed) => (packed.small(&needed).ok_or_else(|| absent(name.clone()))?, String::new()),
+            Kind::Packed(_) => return Err(absent(needed.name)),
+        };
+        let device = match self.placement() {
+            Placement::Kernels(_) => &Device::Cpu,
+            Placement::Candle { device, .. } => device,
         };
         tensor
             .and_then(|tensor| tensor.to_dtype(dtype))
-            .and_then(|tensor| tensor.to_device(&self.source.placement.device))
+            .and_then(|tensor| tensor.to_device(device))
             .map_err(|source| WeightsError::Place { file, name: needed.name, source: Box::new(source) })
     }
 

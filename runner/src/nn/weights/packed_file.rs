@@ -14,8 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
-use livewebcam_kernels::{ALIGNMENT, Bytes, Format, PACKING, Packed, WeightShape};
+use livewebcam_kernels::{ALIGNMENT, Bytes, Format, PACKING, Packed};
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -103,17 +102,11 @@ impl Needed {
     fn bytes(&self, format: Format) -> Option<usize> {
         self.shape.iter().try_fold(1_usize, |product, &length| product.checked_mul(length))?.checked_mul(16)?;
         let elements: usize = self.shape.iter().product();
-        Some(match (self.form, self.weight_shape()) {
-            (Form::Matrix, shape) => shape?.bytes(format),
-            (Form::Table, _) => elements * format.width(),
-            (Form::Small, _) => elements * Format::F32.width(),
+        Some(match self.form {
+            Form::Matrix => Self::weight_shape(&self.shape)?.bytes(format),
+            Form::Table => elements * format.width(),
+            Form::Vector => elements * Format::F32.width(),
         })
-    }
-
-    /// As the kernels name it.
-    pub(super) fn weight_shape(&self) -> Option<WeightShape> {
-        let (&outputs, &channels) = (self.shape.first()?, self.shape.get(1)?);
-        Some(WeightShape { outputs, channels, taps: self.shape[2..].iter().product() })
     }
 }
 
@@ -223,7 +216,7 @@ impl PackedFile {
 
     /// `None` where there is no such tensor.
     pub(super) fn matrix(&self, needed: &Needed) -> Option<Packed> {
-        Packed::from_bytes(self.bytes(needed)?.clone(), needed.weight_shape()?, self.format).ok()
+        Packed::from_bytes(self.bytes(needed)?.clone(), Needed::weight_shape(&needed.shape)?, self.format).ok()
     }
 
     /// `None` where there is no such tensor.
@@ -232,10 +225,9 @@ impl PackedFile {
     }
 
     /// `None` where there is no such tensor.
-    pub(super) fn small(&self, needed: &Needed) -> Option<candle_core::Result<Tensor>> {
-        let bytes = self.bytes(needed)?.as_slice().as_chunks::<4>().0;
-        let values: Vec<f32> = bytes.iter().map(|&raw| f32::from_le_bytes(raw)).collect();
-        Some(Tensor::from_vec(values, needed.shape.as_slice(), &Device::Cpu))
+    pub(super) fn vector(&self, needed: &Needed) -> Option<Vec<f32>> {
+        let numbers = self.bytes(needed)?.as_slice().as_chunks::<4>().0;
+        Some(numbers.iter().map(|&raw| f32::from_le_bytes(raw)).collect())
     }
 
     fn bytes(&self, needed: &Needed) -> Option<&Bytes> {

@@ -108,7 +108,7 @@ fn write_tensors(
 /// A tensor's bytes in a packed file.
 fn packed(checkpoint: &Checkpoint, needed: &Needed, format: Format) -> Result<Vec<u8>, WeightsError> {
     let values = checkpoint.values(&needed.name, &needed.shape)?;
-    Ok(match (needed.form, needed.weight_shape()) {
+    Ok(match (needed.form, Needed::weight_shape(&needed.shape)) {
         (Form::Matrix, Some(shape)) => {
             let mut bytes = vec![0; shape.bytes(format)];
             pack_into(&values, shape, format, &mut bytes);

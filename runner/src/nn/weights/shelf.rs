@@ -44,7 +44,7 @@ pub fn load<N>(
     shelf: Option<&Shelf>,
     build: impl Fn(&Weights) -> Result<N, WeightsError>,
 ) -> Result<N, WeightsError> {
-    if let (Some(format), Some(shelf)) = (placement.format(), shelf) {
+    if let (&Placement::Kernels(format), Some(shelf)) = (placement, shelf) {
         let sources = SourceFile::all(files)?;
         let request = Request { files, sources, format, placement, shelf };
         if let Some(network) = request.load(&build)? {

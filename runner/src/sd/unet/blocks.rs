@@ -1,12 +1,13 @@
 //! The levels of the UNet: down to fewer pixels and more channels, and up again.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use super::config::UnetConfig;
 use super::resnet::{Resnet, ResnetShape};
 use super::transformer::{Transformer, TransformerShape};
 use crate::nn::conv2d::{Conv2d, Kernel};
 use crate::nn::map::Map;
+use crate::nn::tokens::Tokens;
 use crate::nn::weights::{Weights, WeightsError};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
@@ -69,7 +70,7 @@ impl DownBlock {
     }
 
     /// Pushes what each layer made onto `skips`.
-    pub(super) fn forward(&self, x: &Map, time: &Tensor, text: &Tensor, skips: &mut Vec<Map>) -> Result<Map> {
+    pub(super) fn forward(&self, x: &Map, time: &Tokens, text: &Tokens, skips: &mut Vec<Map>) -> Result<Map> {
         let mut x = x.clone();
         for (layer, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(&x, Some(time))?;
@@ -105,7 +106,7 @@ impl MidBlock {
         Ok(Self { resnets: [resnet(0)?, resnet(1)?], transformer })
     }
 
-    pub(super) fn forward(&self, x: &Map, time: &Tensor, text: &Tensor) -> Result<Map> {
+    pub(super) fn forward(&self, x: &Map, time: &Tokens, text: &Tokens) -> Result<Map> {
         let x = self.transformer.forward(&self.resnets[0].forward(x, Some(time))?, text)?;
         self.resnets[1].forward(&x, Some(time))
     }
@@ -147,7 +148,7 @@ impl UpBlock {
     }
 
     /// Takes from `skips` what the way down left there.
-    pub(super) fn forward(&self, x: &Map, time: &Tensor, text: &Tensor, skips: &mut Vec<Map>) -> Result<Map> {
+    pub(super) fn forward(&self, x: &Map, time: &Tokens, text: &Tokens, skips: &mut Vec<Map>) -> Result<Map> {
         let mut x = x.clone();
         for (layer, resnet) in self.resnets.iter().enumerate() {
             let skip = skips.pop().expect("the way down left as many as the way up takes");

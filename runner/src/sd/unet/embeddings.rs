@@ -1,10 +1,11 @@
 //! Numbers as vectors: the timestep, the guidance scale, the sizes of SDXL.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::Result;
 
 use crate::nn::activation::Activation;
 use crate::nn::linear::Linear;
-use crate::nn::weights::{Weights, WeightsError};
+use crate::nn::tokens::{Shape, Tokens};
+use crate::nn::weights::{Placement, Weights, WeightsError};
 
 /// Two linear layers (diffusers' `TimestepEmbedding`).
 pub(super) struct Embedder {
@@ -32,34 +33,35 @@ impl Embedder {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tokens, condition: Option<&Tokens>) -> Result<Tokens> {
         let x = match (&self.condition, condition) {
-            (Some(layer), Some(condition)) => (x + layer.forward(&condition.to_dtype(x.dtype())?)?)?,
+            (Some(layer), Some(condition)) => layer.forward_plus(condition, x)?,
             _ => x.clone(),
         };
         self.linear2.forward(&self.linear1.forward_activated(&x, self.activation)?)
     }
 }
 
-/// Sines and cosines of each value at `width / 2` frequencies: `[values, width]` in f32. `flip` puts the cosines first.
-pub(super) fn sinusoids(values: &[f32], width: usize, flip: bool, shift: f64, device: &Device) -> Result<Tensor> {
+/// Sines and cosines of each value at `width / 2` frequencies, behind each other. `flip` puts the cosines first.
+pub(super) fn sinusoids(values: &[f32], width: usize, flip: bool, shift: f64) -> Vec<f32> {
     let half = width / 2;
     let spread = -(10_000_f64.ln()) as f32;
     let frequency = |i: usize| f64::from(spread * i as f32 / (half as f64 - shift) as f32).exp() as f32;
     let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-    Tensor::from_vec(waves(values, &frequencies, width, flip), (values.len(), width), device)
+    waves(values, &frequencies, width, flip)
 }
 
-/// The vector of a guidance scale for models that were distilled with one: `[1, width]`.
+/// The vector of a guidance scale for models that were distilled with one.
 ///
 /// # Errors
 /// A failure of the device.
-pub(crate) fn guidance_embedding(scale: f64, width: usize, device: &Device) -> Result<Tensor> {
+pub(crate) fn guidance_embedding(scale: f64, width: usize, placement: &Placement) -> Result<Tokens> {
     let half = width / 2;
     let spread = 10_000_f32.ln() / (half as f32 - 1.0);
     let frequencies: Vec<f32> = (0..half).map(|i| f64::from(i as f32 * -spread).exp() as f32).collect();
     let value = (scale - 1.0) as f32 * 1000.0;
-    Tensor::from_vec(waves(&[value], &frequencies, width, false), (1, width), device)
+    let shape = Shape { batch: 1, rows: 1, width };
+    Tokens::new(waves(&[value], &frequencies, width, false), shape, placement)
 }
 
 fn waves(values: &[f32], frequencies: &[f32], width: usize, flip: bool) -> Vec<f32> {

@@ -6,7 +6,7 @@ mod embeddings;
 mod resnet;
 mod transformer;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::Result;
 
 pub(super) use config::UnetConfig;
 pub(crate) use embeddings::guidance_embedding;
@@ -17,8 +17,9 @@ pub(crate) use self::resnet::{Resnet, ResnetShape};
 use crate::nn::activation::Activation;
 use crate::nn::conv2d::Conv2d;
 use crate::nn::group_norm::GroupNorm;
-use crate::nn::map::Map;
-use crate::nn::weights::{Weights, WeightsError};
+use crate::nn::map::{Map, MapSize};
+use crate::nn::tokens::{Shape, Tokens};
+use crate::nn::weights::{Placement, Weights, WeightsError};
 
 /// The network with its weights.
 pub(super) struct Unet {
@@ -32,17 +33,17 @@ pub(super) struct Unet {
     conv_out: Conv2d,
     activation: Activation,
     config: UnetConfig,
-    compute: DType,
+    placement: Placement,
 }
 
 /// What a painting asks for, beside the latents.
 pub(super) struct Conditioning {
-    /// The prompt: `[batch, tokens, width]`.
-    pub text: Tensor,
-    /// The guidance scale's embedding, for distilled models: `[batch, width]`.
-    pub guidance: Option<Tensor>,
-    /// The pooled prompt `[batch, width]` and the size numbers of each picture `[batch, count]`, for SDXL.
-    pub added: Option<(Tensor, Vec<Vec<f32>>)>,
+    /// The prompt.
+    pub text: Tokens,
+    /// The guidance scale's embedding, for distilled models: one vector for each picture.
+    pub guidance: Option<Tokens>,
+    /// The pooled prompt, one vector for each picture, and the size numbers of each picture, for SDXL.
+    pub added: Option<(Tokens, Vec<Vec<f32>>)>,
 }
 
 impl Unet {
@@ -79,46 +80,52 @@ impl Unet {
             conv_out: Conv2d::load(&weights.at("conv_out"), first, config.outputs, config.kernel(config.kernel_out))?,
             activation: config.activation,
             config: config.clone(),
-            compute: weights.placement().compute,
+            placement: weights.placement().clone(),
         })
     }
 
-    /// The network's output for `latents` `[batch, channels, height, width]` at a timestep.
+    /// The network's output for latents `[batch, channels, height, width]` at a timestep, in the same order.
     ///
     /// # Errors
     /// Shapes that do not fit, or a failure of the device.
-    pub(super) fn forward(&self, latents: &Tensor, timestep: f32, conditioning: &Conditioning) -> Result<Tensor> {
-        let device = latents.device();
-        let batch = latents.dim(0)?;
-        let text = conditioning.text.to_dtype(self.compute)?;
-        let sinusoid = |values: &[f32], width| {
-            sinusoids(values, width, self.config.flip, self.config.shift, device)?.to_dtype(self.compute)
+    pub(super) fn forward(
+        &self,
+        latents: Vec<f32>,
+        size: MapSize,
+        timestep: f32,
+        conditioning: &Conditioning,
+    ) -> Result<Vec<f32>> {
+        let (batch, text) = (size.batch, &conditioning.text);
+        let sinusoids = |values: &[f32], width| sinusoids(values, width, self.config.flip, self.config.shift);
+        // One vector for each picture.
+        let vectors = |values: Vec<f32>| {
+            let shape = Shape { batch, rows: 1, width: values.len() / batch };
+            Tokens::new(values, shape, &self.placement)
         };
-        let time = sinusoid(&vec![timestep; batch], self.config.channels[0])?;
+        let time = vectors(sinusoids(&vec![timestep; batch], self.config.channels[0]))?;
         let mut embedding = self.time.forward(&time, conditioning.guidance.as_ref())?;
         if let (Some(embedder), Some(added), Some((pooled, sizes))) =
             (&self.added, self.config.added, &conditioning.added)
         {
-            let sizes = sinusoid(&sizes.concat(), added.time_width)?.reshape((batch, ()))?;
-            let added = Tensor::cat(&[pooled.to_dtype(self.compute)?, sizes], 1)?;
-            embedding = (embedding + embedder.forward(&added, None)?)?;
+            let sizes = vectors(sinusoids(&sizes.concat(), added.time_width))?;
+            embedding = embedding.add(&embedder.forward(&pooled.concat(&sizes)?, None)?)?;
         }
         // Every residual block takes it activated.
         let embedding = self.activation.forward(&embedding)?;
-        let mut x = Map::from_planes(&latents.to_dtype(self.compute)?)?;
+        let mut x = Map::from_planes(latents, size, &self.placement)?;
         if self.config.centres {
             x = x.affine(2.0, -1.0)?;
         }
         let mut x = self.conv_in.forward(&x)?;
         let mut skips = vec![x.clone()];
         for block in &self.down {
-            x = block.forward(&x, &embedding, &text, &mut skips)?;
+            x = block.forward(&x, &embedding, text, &mut skips)?;
         }
         if let Some(mid) = &self.mid {
-            x = mid.forward(&x, &embedding, &text)?;
+            x = mid.forward(&x, &embedding, text)?;
         }
         for block in &self.up {
-            x = block.forward(&x, &embedding, &text, &mut skips)?;
+            x = block.forward(&x, &embedding, text, &mut skips)?;
         }
         self.conv_out.forward(&self.norm_out.forward_activated(&x, self.activation)?)?.planes()
     }

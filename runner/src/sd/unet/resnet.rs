@@ -1,12 +1,13 @@
 //! The residual block of convolutions that UNet and VAE are made of (diffusers' `ResnetBlock2D`).
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use crate::nn::activation::Activation;
 use crate::nn::conv2d::{Conv2d, Kernel, Then};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::linear::Linear;
 use crate::nn::map::Map;
+use crate::nn::tokens::Tokens;
 use crate::nn::weights::{Weights, WeightsError};
 
 /// Two convolutions beside a shortcut.
@@ -58,8 +59,8 @@ impl Resnet {
         })
     }
 
-    /// `time` is the timestep's embedding, activated: `[batch, width]`.
-    pub(crate) fn forward(&self, x: &Map, time: Option<&Tensor>) -> Result<Map> {
+    /// `time` is the timestep's embedding, activated: one vector for each picture.
+    pub(crate) fn forward(&self, x: &Map, time: Option<&Tokens>) -> Result<Map> {
         let time = match (&self.time, time) {
             (Some(layer), Some(time)) => Some(layer.forward(time)?),
             _ => None,

@@ -1,6 +1,6 @@
 //! The attention of the UNet: of pixels to each other and to the prompt (diffusers' `Transformer2DModel`).
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use crate::nn::activation::geglu;
 use crate::nn::attention::{Mask, attention};
@@ -8,6 +8,7 @@ use crate::nn::group_norm::GroupNorm;
 use crate::nn::layer_norm::LayerNorm;
 use crate::nn::linear::Linear;
 use crate::nn::map::Map;
+use crate::nn::tokens::Tokens;
 use crate::nn::weights::{Weights, WeightsError};
 
 type Loaded<T> = std::result::Result<T, WeightsError>;
@@ -50,8 +51,7 @@ impl Transformer {
         })
     }
 
-    /// `text` is `[batch, tokens, width]`.
-    pub(super) fn forward(&self, x: &Map, text: &Tensor) -> Result<Map> {
+    pub(super) fn forward(&self, x: &Map, text: &Tokens) -> Result<Map> {
         let size = x.size();
         let mut y = self.proj_in.forward(&self.norm.forward(x)?.tokens()?)?;
         for block in &self.blocks {
@@ -88,7 +88,7 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tokens, text: &Tokens) -> Result<Tokens> {
         let y = self.norm1.forward(x)?;
         let x = self.pixels.forward(&y, &y, x)?;
         let x = self.text.forward(&self.norm2.forward(&x)?, text, &x)?;
@@ -117,7 +117,7 @@ impl Attention {
     }
 
     /// The attention of `x` to `context`, added to `residual`.
-    fn forward(&self, x: &Tensor, context: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tokens, context: &Tokens, residual: &Tokens) -> Result<Tokens> {
         let (q, k, v) = (self.q.forward(x)?, self.k.forward(context)?, self.v.forward(context)?);
         self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::None)?, residual)
     }

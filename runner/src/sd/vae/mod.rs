@@ -4,7 +4,7 @@ mod find;
 mod kl;
 mod tiny;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::Result;
 use image::RgbImage;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use super::error::LoadError;
 use super::folder::Folder;
 use super::picture;
 use super::rng::Generator;
-use crate::nn::map::Map;
+use crate::nn::map::{Map, MapSize};
 use crate::nn::weights::{self, Needed, Placement, Weights};
 
 /// One of the two.
@@ -110,9 +110,7 @@ impl Autoencoder {
             Network::Kl(network) => network.encode(&picture)?,
             Network::Tiny(network) => network.encode(&picture)?,
         };
-        let encoded = encoded.planes()?.squeeze(0)?;
-        let (channels, height, width) = encoded.dims3()?;
-        let values: Vec<f32> = encoded.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+        let (MapSize { height, width, channels, .. }, values) = (encoded.size(), encoded.planes()?);
         let latents = match &self.network {
             Network::Tiny(_) => return Ok((values, [channels, height, width])),
             Network::Kl(_) => {
@@ -135,8 +133,8 @@ impl Autoencoder {
             latents.iter_mut().for_each(|latent| *latent = tiny::bounded(*latent));
         }
         let [channels, height, width] = shape;
-        let latents = Tensor::from_vec(latents, (1, channels, height, width), &self.placement.device)?;
-        let latents = Map::from_planes(&latents.to_dtype(self.placement.compute)?)?;
+        let size = MapSize { batch: 1, height, width, channels };
+        let latents = Map::from_planes(latents, size, &self.placement)?;
         picture::to_picture(&match &self.network {
             Network::Kl(network) => network.decode(&latents)?,
             Network::Tiny(network) => network.decode(&latents)?,

@@ -1,0 +1,91 @@
+//! Memory for what flows between the layers on the processor, used again and again: memory that is new to a process has to be
+//! cleared page by page, which would take longer than most layers do.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+/// How many numbers may wait for their next use: 1 GiB of them.
+const MOST: usize = 1 << 28;
+
+/// From how many numbers on memory is worth keeping.
+const LEAST: usize = 1 << 12;
+
+/// Memory that waits, the longest waiting first.
+static WAITING: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// Numbers whose memory another buffer may have had before.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    memory: Vec<f32>,
+    length: usize,
+}
+
+impl Buffer {
+    /// This many numbers, whatever they may be.
+    pub(super) fn any(length: usize) -> Self {
+        let memory = if length < LEAST { None } else { take(length) };
+        Self { memory: memory.unwrap_or_else(|| vec![0.0; length]), length }
+    }
+}
+
+/// The smallest of the waiting memories that is large enough, and not so large that most of it would lie idle.
+fn take(length: usize) -> Option<Vec<f32>> {
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let fits = |memory: &Vec<f32>| (length..=length.saturating_mul(2)).contains(&memory.len());
+    let fitting = waiting.iter().enumerate().filter(|(_, memory)| fits(memory));
+    let (index, _) = fitting.min_by_key(|(_, memory)| memory.len())?;
+    Some(waiting.remove(index))
+}
+
+impl From<Vec<f32>> for Buffer {
+    fn from(memory: Vec<f32>) -> Self {
+        Self { length: memory.len(), memory }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        if memory.len() < LEAST {
+            return;
+        }
+        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(memory);
+        let mut sum: usize = waiting.iter().map(Vec::len).sum();
+        while sum > MOST {
+            sum -= waiting.remove(0).len();
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.memory[..self.length]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_by_what_needs_about_as_much() {
+        // No other test has buffers of this size.
+        let length = 1_234_567;
+        let first = Buffer::any(length);
+        let address = first.as_ptr();
+        drop(first);
+        assert_ne!(Buffer::any(length / 3).as_ptr(), address);
+        assert_ne!(Buffer::any(length + 1).as_ptr(), address);
+        let second = Buffer::any(length - 5);
+        assert_eq!((second.as_ptr(), second.len()), (address, length - 5));
+    }
+}
