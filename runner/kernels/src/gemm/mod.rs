@@ -5,7 +5,11 @@
 //! block. Kernels for further instruction sets implement that trait and are chosen in [`run`].
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod driver;
 mod finish;
 mod patches;
@@ -23,8 +27,12 @@ pub(crate) use widen::{pairs, widened};
 
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::Avx2;
+use crate::amx::Amx;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
+#[cfg(target_arch = "x86_64")]
+use crate::Format;
 use crate::{Cpu, Isa, winograd};
 
 /// How many outputs lie side by side in a panel.
@@ -69,6 +77,12 @@ pub(crate) trait Kernel: Copy + Send + Sync {
 
     /// How many panels one call takes at most.
     const PANELS: usize = 1;
+
+    /// The most inputs of a block: by default 20 KiB of an `f32` panel, most of the first cache.
+    const INPUTS: usize = 320;
+
+    /// The most rows of a block.
+    const MOST_ROWS: usize = 192;
 
     /// The token of the instruction set.
     fn simd(self) -> Self::Simd;
@@ -116,6 +130,9 @@ pub(crate) struct Block {
     pub(crate) add: bool,
 }
 
+#[cfg(target_arch = "x86_64")]
+const PRESENT: &str = "Cpu holds an instruction set that the processor has";
+
 /// Computes `product` with the best kernel that `cpu` has for its weights' format.
 pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     if product.y.is_empty() {
@@ -124,7 +141,11 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     match cpu.isa() {
         Isa::Portable => run_f32(Portable, product),
         #[cfg(target_arch = "x86_64")]
-        _ => run_f32(Avx2::new().expect("Cpu holds an instruction set that the processor has"), product),
+        Isa::Avx2 => run_f32(Avx2::new().expect(PRESENT), product),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx if product.weight.format() == Format::Bf16 => product.run(Amx::new().expect(PRESENT)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), product),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }
