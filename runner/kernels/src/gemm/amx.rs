@@ -172,29 +172,29 @@ macro_rules! tiles {
 
 impl Tiles {
     tiles!(two_by_two,
-        add: [
-            "tileloadd tmm0, [rdi + rax*1]"
-            "tileloadd tmm1, [rsi + rax*1]"
-            "tileloadd tmm2, [rdi + rax*1 + 1024]"
-            "tileloadd tmm3, [rsi + rax*1 + 1024]"
-        ],
-        new: ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-        step: [
-            "tileloadd tmm4, [r8 + r10*1]"
-            "tileloadd tmm6, [r11 + rax*1]"
-            "tdpbf16ps tmm0, tmm4, tmm6"
-            "tileloadd tmm7, [rdx + rax*1]"
-            "tdpbf16ps tmm1, tmm4, tmm7"
-            "tileloadd tmm5, [r9 + r10*1]"
-            "tdpbf16ps tmm2, tmm5, tmm6"
-            "tdpbf16ps tmm3, tmm5, tmm7"
-        ],
-        end: [
-            "tilestored [rdi + rax*1], tmm0"
-            "tilestored [rsi + rax*1], tmm1"
-            "tilestored [rdi + rax*1 + 1024], tmm2"
-            "tilestored [rsi + rax*1 + 1024], tmm3"
-        ]);
+    add: [
+        "tileloadd tmm0, [rdi + rax*1]"
+        "tileloadd tmm1, [rsi + rax*1]"
+        "tileloadd tmm2, [rdi + rax*1 + 1024]"
+        "tileloadd tmm3, [rsi + rax*1 + 1024]"
+    ],
+    new: ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    step: [
+        "tileloadd tmm4, [r8 + r10*1]"
+        "tileloadd tmm6, [r11 + rax*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [rdx + rax*1]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tileloadd tmm5, [r9 + r10*1]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tdpbf16ps tmm3, tmm5, tmm7"
+    ],
+    end: [
+        "tilestored [rdi + rax*1], tmm0"
+        "tilestored [rsi + rax*1], tmm1"
+        "tilestored [rdi + rax*1 + 1024], tmm2"
+        "tilestored [rsi + rax*1 + 1024], tmm3"
+    ]);
 
     tiles!(two_by_one,
         add: ["tileloadd tmm0, [rdi + rax*1]" "tileloadd tmm2, [rdi + rax*1 + 1024]"],

@@ -25,14 +25,14 @@ pub(crate) use patches::Patches;
 pub(crate) use scratch::{Number, Scratch, bytes_of};
 pub(crate) use widen::{pairs, widened};
 
-use crate::packed::Values;
+#[cfg(target_arch = "x86_64")]
+use crate::Format;
 #[cfg(target_arch = "x86_64")]
 use crate::amx::Amx;
+use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
-#[cfg(target_arch = "x86_64")]
-use crate::Format;
 use crate::{Cpu, Isa, winograd};
 
 /// How many outputs lie side by side in a panel.
