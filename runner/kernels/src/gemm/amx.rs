@@ -35,6 +35,7 @@ impl Kernel for Amx {
     const PANELS: usize = 2;
     const INPUTS: usize = 1024;
     const MOST_ROWS: usize = 128;
+    const MOST_PANELS: usize = 40;
 
     fn simd(self) -> Avx512 {
         self.avx512()

@@ -16,9 +16,6 @@ use crate::packed::{PAIRED, Values};
 use crate::simd::Simd;
 use crate::{Epilogue, Packed};
 
-/// The most outputs of one task.
-const PANELS: usize = 20;
-
 /// A product of patches and a weight.
 pub(crate) struct Product<'a> {
     pub(crate) patches: Patches<'a>,
@@ -52,7 +49,7 @@ impl Cut {
     fn new<K: Kernel>(all_rows: usize, all_panels: usize) -> Self {
         let even = |all: usize, most: usize| all.div_ceil(all.div_ceil(most).max(1));
         let rows = even(all_rows, K::MOST_ROWS).next_multiple_of(K::ROWS);
-        let mut panels = even(all_panels, PANELS);
+        let mut panels = even(all_panels, K::MOST_PANELS);
         let wanted = 4 * rayon::current_num_threads();
         let tasks = |panels: usize| all_rows.div_ceil(rows) * all_panels.div_ceil(panels);
         while panels > K::PANELS && tasks(panels) < wanted {

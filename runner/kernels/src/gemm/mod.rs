@@ -81,8 +81,11 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// The most inputs of a block: by default 20 KiB of an `f32` panel, most of the first cache.
     const INPUTS: usize = 320;
 
-    /// The most rows of a block.
+    /// The most rows of a task.
     const MOST_ROWS: usize = 192;
+
+    /// The most panels of a task, for which its rows are gathered once.
+    const MOST_PANELS: usize = 20;
 
     /// The token of the instruction set.
     fn simd(self) -> Self::Simd;
