@@ -16,7 +16,7 @@ package_of() {
     case $1 in
     cc | make) echo build-essential ;;
     chromedriver) echo chromium-driver ;;
-    chromium | munged | node | shellcheck | slurmctld | slurmd) echo "$1" | sed 's/^munged$/munge/; s/^node$/nodejs/' ;;
+    chromium | munged | node | shellcheck | slurmctld | slurmd | xorriso) echo "$1" | sed 's/^munged$/munge/; s/^node$/nodejs/' ;;
     sbatch | squeue | sinfo | scontrol | scancel) echo slurm-client ;;
     sftp-server) echo openssh-sftp-server ;;
     ssh | scp | sftp | ssh-keygen) echo openssh-client ;;
