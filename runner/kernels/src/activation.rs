@@ -2,10 +2,14 @@
 
 use rayon::prelude::*;
 
-use crate::Cpu;
+use crate::simd::{Simd, Task};
+use crate::{Cpu, math};
 
 /// The factor in OpenAI's approximation of gelu.
 const QUICK_GELU: f32 = 1.702;
+
+/// How many values one task takes: 64 KiB of them.
+const TASK: usize = 1 << 14;
 
 /// A function of single values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub enum Activation {
     /// `x`
     #[default]
     None,
+    /// `σ(x)`
+    Sigmoid,
     /// `x · σ(x)`, also called swish.
     Silu,
     /// `max(x, 0)`
@@ -26,50 +32,91 @@ pub enum Activation {
 impl Cpu {
     /// Applies `activation` to every value.
     pub fn activate(self, activation: Activation, x: &mut [f32]) {
-        x.par_chunks_mut(1 << 14).for_each(|x| x.iter_mut().for_each(|x| *x = activation.of(*x)));
+        if activation != Activation::None {
+            x.par_chunks_mut(TASK).for_each(|values| self.run(Apply { activation, values }));
+        }
     }
 
     /// `value · gelu(gate)`: `x` is `[rows, 2 · width]`, values before gates; `y` is `[rows, width]`.
+    ///
+    /// # Panics
+    /// Lengths that do not fit.
     pub fn geglu(self, x: &[f32], width: usize, y: &mut [f32]) {
-        assert_eq!(x.len(), 2 * y.len());
-        y.par_chunks_mut(width).zip(x.par_chunks(2 * width)).for_each(|(y, x)| {
-            let (values, gates) = x.split_at(width);
-            for ((y, value), gate) in y.iter_mut().zip(values).zip(gates) {
-                *y = value * Activation::Gelu.of(*gate);
-            }
-        });
+        assert_eq!((x.len(), y.len() % width), (2 * y.len(), 0));
+        let rows = (TASK / width).max(1);
+        let tasks = y.par_chunks_mut(rows * width).zip(x.par_chunks(2 * rows * width));
+        tasks.for_each(|(y, x)| self.run(Geglu { x, width, y }));
     }
 }
 
 impl Activation {
-    /// Of one value.
-    pub(crate) fn of(self, x: f32) -> f32 {
-        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+    /// Replaces values by those of the function.
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(self, simd: S, values: &mut [f32]) {
+        // A loop for each, because a choice within a loop is made for every value.
         match self {
-            Self::None => x,
-            Self::Silu => x * sigmoid(x),
-            Self::Relu => x.max(0.0),
-            Self::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
-            Self::QuickGelu => x * sigmoid(QUICK_GELU * x),
+            Self::None => {}
+            Self::Sigmoid => {
+                for x in values {
+                    *x = math::sigmoid(simd, *x);
+                }
+            }
+            Self::Silu => {
+                for x in values {
+                    *x *= math::sigmoid(simd, *x);
+                }
+            }
+            Self::Relu => {
+                for x in values {
+                    // Without the addition, the compiler stores only what changes, one value at a time on some processors.
+                    *x = math::at_least(*x, 0.0) + 0.0;
+                }
+            }
+            Self::Gelu => {
+                for x in values {
+                    *x = math::gelu(simd, *x);
+                }
+            }
+            Self::QuickGelu => {
+                for x in values {
+                    *x *= math::sigmoid(simd, QUICK_GELU * *x);
+                }
+            }
         }
     }
 }
 
-/// The error function by its series and continued fraction.
-fn erf(x: f32) -> f32 {
-    let x = f64::from(x);
-    if x.abs() > 3.0 {
-        let mut fraction = 0.0;
-        for n in (1..60).rev() {
-            fraction = 0.5 * f64::from(n) / (x.abs() + fraction);
+/// Replaces values by those of a function.
+pub(crate) struct Apply<'a> {
+    pub(crate) activation: Activation,
+    pub(crate) values: &'a mut [f32],
+}
+
+impl Task for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.activation.apply(simd, self.values);
+    }
+}
+
+struct Geglu<'a> {
+    x: &'a [f32],
+    width: usize,
+    y: &'a mut [f32],
+}
+
+impl Task for Geglu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (y, x) in self.y.chunks_exact_mut(self.width).zip(self.x.chunks_exact(2 * self.width)) {
+            let (values, gates) = x.split_at(self.width);
+            for ((y, value), gate) in y.iter_mut().zip(values).zip(gates) {
+                *y = value * math::gelu(simd, *gate);
+            }
         }
-        let tail = (-x * x).exp() / std::f64::consts::PI.sqrt() / (x.abs() + fraction);
-        return (x.signum() * (1.0 - tail)) as f32;
     }
-    let (mut term, mut sum) = (x, x);
-    for n in 1..60 {
-        term *= -x * x / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
-    }
-    (sum * std::f64::consts::FRAC_2_SQRT_PI) as f32
 }

@@ -15,6 +15,8 @@ mod epilogue;
 mod gemm;
 mod isa;
 mod linear;
+mod math;
+mod moments;
 mod norm;
 mod packed;
 mod simd;

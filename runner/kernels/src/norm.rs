@@ -2,7 +2,18 @@
 
 use rayon::prelude::*;
 
+use crate::moments::Moments;
+use crate::simd::{Simd, Task};
 use crate::{Activation, Cpu};
+
+/// How many values are normalised before the activation goes over them: 16 KiB stay in the first cache.
+const BLOCK: usize = 1 << 12;
+
+/// How many values one task takes: 256 KiB of them.
+const TASK: usize = 1 << 16;
+
+/// Rows of fewer values are taken several at a time.
+const SHORT: usize = 64;
 
 /// Normalises each picture's channels in groups, over all their pixels.
 #[derive(Clone, Copy, Debug)]
@@ -39,25 +50,20 @@ impl Cpu {
         let channels = norm.weight.len();
         assert_eq!((norm.bias.len(), x.len(), channels % norm.groups), (channels, y.len(), 0));
         assert_eq!(x.len() % (batch * channels), 0, "the input is not whole pixels");
-        let width = channels / norm.groups;
-        let picture = x.len() / batch;
-        for (x, y) in x.chunks_exact(picture).zip(y.chunks_exact_mut(picture)) {
-            let moments: Vec<(f64, f64)> = (0..norm.groups)
-                .into_par_iter()
-                .map(|group| {
-                    let values = || x.chunks_exact(channels).flat_map(|x| &x[group * width..][..width]);
-                    moments(values, picture / norm.groups)
-                })
-                .collect();
-            y.par_chunks_exact_mut(channels).zip(x.par_chunks_exact(channels)).for_each(|(y, x)| {
-                for channel in 0..channels {
-                    let (mean, variance) = moments[channel / width];
-                    let scale = norm.weight[channel] * (1.0 / (variance + norm.eps).sqrt()) as f32;
-                    let value = (x[channel] - mean as f32) * scale + norm.bias[channel];
-                    y[channel] = norm.activation.of(value);
-                }
-            });
+        if x.is_empty() {
+            return;
         }
+        let picture = x.len() / batch;
+        // Several pixels of few channels are taken as one row.
+        let row = SHORT.div_ceil(channels) * channels;
+        let task = (TASK / row).max(1) * row;
+        y.par_chunks_mut(picture).zip(x.par_chunks(picture)).for_each(|(y, x)| {
+            let moments = Moments::of_groups(self, x, row, channels, norm.groups, norm.eps);
+            let affine = &Affine::new(norm, &moments, row);
+            y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
+                self.run(Normalise { x, affine, activation: norm.activation, y });
+            });
+        });
     }
 
     /// `x` and `y` are `[rows, width]`.
@@ -67,18 +73,78 @@ impl Cpu {
     pub fn layer_norm(self, x: &[f32], norm: LayerNorm<'_>, y: &mut [f32]) {
         let width = norm.weight.len();
         assert_eq!((norm.bias.len(), x.len(), x.len() % width), (width, y.len(), 0));
-        y.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width)).for_each(|(y, x)| {
-            let (mean, variance) = moments(|| x.iter(), width);
-            let scale = (1.0 / (variance + norm.eps).sqrt()) as f32;
-            for (index, y) in y.iter_mut().enumerate() {
-                *y = (x[index] - mean as f32) * scale * norm.weight[index] + norm.bias[index];
-            }
-        });
+        let task = (TASK / 4 / width).max(1) * width;
+        y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| self.run(NormaliseRows { x, norm, y }));
     }
 }
 
-/// Mean and variance.
-fn moments<'a, I: Iterator<Item = &'a f32>>(values: impl Fn() -> I, count: usize) -> (f64, f64) {
-    let mean = values().map(|&x| f64::from(x)).sum::<f64>() / count as f64;
-    (mean, values().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count as f64)
+/// What is done to the values of a row: `(x - mean) · scale + bias`.
+struct Affine {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Affine {
+    fn new(norm: GroupNorm<'_>, moments: &[Moments], row: usize) -> Self {
+        let channels = norm.weight.len();
+        let mut affine = Self { mean: Vec::new(), scale: Vec::new(), bias: norm.bias.repeat(row / channels) };
+        for _ in 0..row / channels {
+            for (moments, weights) in moments.iter().zip(norm.weight.chunks_exact(channels / norm.groups)) {
+                affine.mean.extend(weights.iter().map(|_| moments.mean as f32));
+                affine.scale.extend(weights.iter().map(|weight| (moments.scale * f64::from(*weight)) as f32));
+            }
+        }
+        affine
+    }
+}
+
+/// Normalises rows, of which the last may be shorter.
+struct Normalise<'a> {
+    x: &'a [f32],
+    affine: &'a Affine,
+    activation: Activation,
+    y: &'a mut [f32],
+}
+
+impl Task for Normalise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Affine { mean, scale, bias } = self.affine;
+        let row = mean.len();
+        let block = (BLOCK / row).max(1) * row;
+        for (y, x) in self.y.chunks_mut(block).zip(self.x.chunks(block)) {
+            for (y, x) in y.chunks_mut(row).zip(x.chunks(row)) {
+                let columns = mean.iter().zip(scale).zip(bias);
+                for ((y, x), ((mean, scale), bias)) in y.iter_mut().zip(x).zip(columns) {
+                    *y = simd.mul_add(x - mean, *scale, *bias);
+                }
+            }
+            self.activation.apply(simd, y);
+        }
+    }
+}
+
+struct NormaliseRows<'a> {
+    x: &'a [f32],
+    norm: LayerNorm<'a>,
+    y: &'a mut [f32],
+}
+
+impl Task for NormaliseRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let LayerNorm { weight, bias, eps } = self.norm;
+        for (y, x) in self.y.chunks_exact_mut(weight.len()).zip(self.x.chunks_exact(weight.len())) {
+            let moments = Moments::of_row(x, eps);
+            let (mean, scale) = (moments.mean as f32, moments.scale as f32);
+            for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+                *y = simd.mul_add((x - mean) * scale, *weight, *bias);
+            }
+        }
+    }
 }

@@ -3,6 +3,21 @@
 //! A [`Task`] is written with ordinary loops; [`Simd::run`] compiles it with the instructions that its token stands for,
 //! so that the compiler vectorises it with them. A token exists only where the processor has the instructions.
 
+use crate::{Cpu, Isa};
+
+impl Cpu {
+    /// Computes `task` with this processor's instructions.
+    pub(crate) fn run<T: Task>(self, task: T) -> T::Output {
+        match self.isa() {
+            Isa::Portable => Portable.run(task),
+            #[cfg(target_arch = "x86_64")]
+            _ => Avx2::new().expect("Cpu holds an instruction set that the processor has").run(task),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("another architecture's instruction set"),
+        }
+    }
+}
+
 /// A computation that is compiled for each instruction set.
 pub(crate) trait Task {
     /// What it returns.

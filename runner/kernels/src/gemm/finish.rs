@@ -4,6 +4,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::PANEL;
+use crate::activation::Apply;
+use crate::math::at_least;
 use crate::simd::{Simd, Task};
 use crate::{Activation, Epilogue};
 
@@ -26,7 +28,7 @@ impl<'a> Output<'a> {
     /// Nobody else has a part that overlaps with this one.
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
-    unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.length);
         // SAFETY: it is within the slice that is borrowed for 'a, and the caller promises that it is the only one.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
@@ -60,13 +62,13 @@ impl Finish<'_> {
             type Output = ();
 
             #[inline(always)]
-            fn run<S: Simd>(self, _: S) {
+            fn run<S: Simd>(self, simd: S) {
                 let Self(finish, sums, y) = self;
                 for (index, row) in sums.rows.enumerate() {
                     for (panel, c) in sums.panels.clone().zip(sums.c.chunks_exact(sums.c_rows * PANEL)) {
                         let sums = c[index * PANEL..][..PANEL].try_into().expect("sixteen");
                         // SAFETY: `Finish::run`'s caller promises it.
-                        unsafe { finish.put(sums, row, panel, y) };
+                        unsafe { finish.put(simd, sums, row, panel, y) };
                     }
                 }
             }
@@ -79,17 +81,18 @@ impl Finish<'_> {
     /// # Safety
     /// No other task writes this row of this panel.
     #[inline(always)]
-    pub(crate) unsafe fn put(&self, sums: Lanes, row: usize, panel: usize, y: &Output<'_>) {
+    pub(crate) unsafe fn put<S: Simd>(&self, simd: S, sums: Lanes, row: usize, panel: usize, y: &Output<'_>) {
         let first = panel * PANEL;
         let count = PANEL.min(self.outputs - first);
         let of_row = row * self.outputs + first;
         // SAFETY: the caller's promise.
         let y = unsafe { y.part(of_row..of_row + count) };
         if let Ok(y) = <&mut Lanes>::try_from(&mut *y) {
-            *y = self
-                .apply(sums, row, first, |values, first| *values[first..].first_chunk().expect("there are sixteen"));
+            *y = self.apply(simd, sums, row, first, |values, first| {
+                *values[first..].first_chunk().expect("there are sixteen")
+            });
         } else {
-            let sums = self.apply(sums, row, first, |values, first| {
+            let sums = self.apply(simd, sums, row, first, |values, first| {
                 let mut lanes = [0.0; PANEL];
                 lanes[..count].copy_from_slice(&values[first..first + count]);
                 lanes
@@ -100,7 +103,14 @@ impl Finish<'_> {
 
     /// The epilogue of one row, from the `first` output on; `take` reads its terms.
     #[inline(always)]
-    fn apply(&self, mut sums: Lanes, row: usize, first: usize, take: impl Fn(&[f32], usize) -> Lanes) -> Lanes {
+    fn apply<S: Simd>(
+        &self,
+        simd: S,
+        mut sums: Lanes,
+        row: usize,
+        first: usize,
+        take: impl Fn(&[f32], usize) -> Lanes,
+    ) -> Lanes {
         let Epilogue { bias, shift, residual, activation } = self.epilogue;
         let picture = row / self.rows_per_picture;
         let terms = [(bias, 0), (shift, picture * self.outputs), (residual, row * self.outputs)];
@@ -114,8 +124,8 @@ impl Finish<'_> {
         }
         match activation {
             Activation::None => {}
-            Activation::Relu => sums.iter_mut().for_each(|sum| *sum = sum.max(0.0)),
-            activation => sums.iter_mut().for_each(|sum| *sum = activation.of(*sum)),
+            Activation::Relu => sums.iter_mut().for_each(|sum| *sum = at_least(*sum, 0.0)),
+            activation => simd.run(Apply { activation, values: &mut sums }),
         }
         sums
     }

@@ -40,17 +40,24 @@ pub(crate) use crate::packed::PANEL;
 
 /// A number that operands are made of: `f32` or `bf16`.
 pub(crate) trait Element: Number + Default + Send + Sync {
+    /// How many inputs of an output lie side by side in a panel.
+    const SIDE_BY_SIDE: usize;
+
     /// The values, if they are of this type.
     fn of(values: Values<'_>) -> Option<&[Self]>;
 }
 
 impl Element for f32 {
+    const SIDE_BY_SIDE: usize = 1;
+
     fn of(values: Values<'_>) -> Option<&[Self]> {
         if let Values::F32(values) = values { Some(values) } else { None }
     }
 }
 
 impl Element for bf16 {
+    const SIDE_BY_SIDE: usize = 2;
+
     fn of(values: Values<'_>) -> Option<&[Self]> {
         if let Values::Bf16(values) = values { Some(values) } else { None }
     }

@@ -70,7 +70,7 @@ impl Outputs<'_> {
             let row = (picture * self.out.height + top + i) * self.out.width + left;
             for (j, sums) in pixels.into_iter().enumerate().take(self.out.width - left) {
                 // SAFETY: the caller's promise.
-                unsafe { self.finish.put(sums, row + j, panel, self.y) };
+                unsafe { self.finish.put(simd, sums, row + j, panel, self.y) };
             }
         }
     }

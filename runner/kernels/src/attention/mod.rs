@@ -1,0 +1,104 @@
+//! Scaled dot-product attention over several heads, whose scores are never in memory all at once.
+//!
+//! Keys and values are brought into panels, in blocks. Each task takes some queries of one head over all of these blocks:
+//! scores, their exponentials relative to the largest score so far, and the values' sum with those as weights, which is
+//! scaled down when a larger score comes (Milakov, Gimelshein: Online normalizer calculation for softmax, 2018; Dao et
+//! al.: FlashAttention, 2022). All of it is generic over the product's [`Kernel`], and with it over the number format.
+
+mod queries;
+mod shares;
+mod sources;
+
+use rayon::prelude::*;
+
+use crate::gemm::{Kernel, Output};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Avx2;
+use crate::simd::Portable;
+use crate::{Cpu, Isa};
+use queries::{QUERIES, Queries};
+use sources::Sources;
+
+/// The shape of an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Pictures, or texts.
+    pub batch: usize,
+    /// Queries of each.
+    pub queries: usize,
+    /// Keys, and values, of each.
+    pub keys: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Channels of a head.
+    pub width: usize,
+}
+
+/// Which keys a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// All.
+    None,
+    /// Those that do not come after it; there are as many keys as queries.
+    Causal,
+}
+
+impl Cpu {
+    /// `softmax(q · kᵀ / √width) · v` for each head. `q` and `y` are `[batch, queries, heads · width]`, `k` and `v` are
+    /// `[batch, keys, heads · width]`.
+    ///
+    /// # Panics
+    /// Lengths that do not fit, or no keys.
+    pub fn attention(self, q: &[f32], k: &[f32], v: &[f32], shape: Heads, mask: Mask, y: &mut [f32]) {
+        let Heads { batch, queries, keys, heads, width } = shape;
+        let channels = heads * width;
+        assert_eq!((q.len(), y.len()), (batch * queries * channels, batch * queries * channels));
+        assert_eq!((k.len(), v.len()), (batch * keys * channels, batch * keys * channels));
+        assert!(mask == Mask::None || queries == keys, "a causal mask needs as many keys as queries");
+        assert!(keys > 0, "a query needs a key");
+        let attention = Attention { q, k, v, shape, mask };
+        match self.isa() {
+            Isa::Portable => attention.run(Portable, y),
+            #[cfg(target_arch = "x86_64")]
+            _ => attention.run(Avx2::new().expect("Cpu holds an instruction set that the processor has"), y),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("another architecture's instruction set"),
+        }
+    }
+}
+
+impl Heads {
+    /// Of a query, a key or a value.
+    fn channels(self) -> usize {
+        self.heads * self.width
+    }
+}
+
+/// The arguments.
+#[derive(Clone, Copy)]
+struct Attention<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    shape: Heads,
+    mask: Mask,
+}
+
+impl Attention<'_> {
+    fn run<K: Kernel>(self, kernel: K, y: &mut [f32]) {
+        let Heads { batch, queries, heads, .. } = self.shape;
+        if y.is_empty() {
+            return;
+        }
+        let sources = &Sources::new(kernel, self);
+        let output = &Output::new(y);
+        let blocks = queries.div_ceil(QUERIES);
+        let most = queries.div_ceil(blocks).next_multiple_of(K::ROWS);
+        (0..batch * heads * blocks).into_par_iter().for_each(|task| {
+            let (head, from) = (task / blocks, task % blocks * most);
+            let queries = Queries { attention: self, head, rows: from..queries.min(from + most) };
+            // SAFETY: each task has other queries, or another head.
+            kernel.session(|| unsafe { queries.attend(kernel, sources, output) });
+        });
+    }
+}

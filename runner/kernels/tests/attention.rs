@@ -1,0 +1,138 @@
+//! Attention against its definition in `f64`, on every instruction set of this machine.
+
+use livewebcam_kernels::{Cpu, Heads, Isa, Mask};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Some roundings of `f32`, relative to the largest value.
+const TOLERANCE: f64 = 2e-6;
+
+struct Problem {
+    shape: Heads,
+    mask: Mask,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+}
+
+impl Problem {
+    /// Queries and keys are between `-size` and `size`.
+    fn random(shape: Heads, mask: Mask, size: f32) -> Self {
+        let rng = &mut StdRng::seed_from_u64(5);
+        let mut noise = |count: usize, size: f32| (0..count).map(|_| rng.random_range(-size..size)).collect();
+        let channels = shape.batch * shape.heads * shape.width;
+        let q = noise(channels * shape.queries, size);
+        Self { shape, mask, q, k: noise(channels * shape.keys, size), v: noise(channels * shape.keys, 1.0) }
+    }
+
+    /// The result for one query of one head.
+    fn solve(&self, picture: usize, query: usize, head: usize) -> Vec<f64> {
+        let Heads { queries, keys, heads, width, .. } = self.shape;
+        let of = |x: &[f32], row: usize| -> Vec<f64> {
+            x[(row * heads + head) * width..][..width].iter().map(|x| f64::from(*x)).collect()
+        };
+        let seen = if self.mask == Mask::Causal { query + 1 } else { keys };
+        let q = of(&self.q, picture * queries + query);
+        let dot = |k: Vec<f64>| q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (width as f64).sqrt();
+        let scores: Vec<f64> = (0..seen).map(|key| dot(of(&self.k, picture * keys + key))).collect();
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
+        let mut y = vec![0.0; width];
+        for (key, score) in scores.iter().enumerate() {
+            let share = (score - largest).exp() / sum;
+            y.iter_mut().zip(of(&self.v, picture * keys + key)).for_each(|(y, v)| *y += share * v);
+        }
+        y
+    }
+
+    /// Compares every `step`th result.
+    fn check(&self, step: usize) {
+        let Heads { batch, queries, heads, width, .. } = self.shape;
+        for isa in Isa::available() {
+            let cpu = Cpu::with(*isa).expect("it is available");
+            let mut y = vec![f32::NAN; self.q.len()];
+            cpu.attention(&self.q, &self.k, &self.v, self.shape, self.mask, &mut y);
+            for index in (0..batch * queries * heads).step_by(step) {
+                let wanted = self.solve(index / (queries * heads), index / heads % queries, index % heads);
+                for (found, wanted) in y[index * width..][..width].iter().zip(&wanted) {
+                    let error = (f64::from(*found) - wanted).abs();
+                    assert!(error <= TOLERANCE, "{isa}: {:?}: {found}, not {wanted}", self.shape);
+                }
+            }
+        }
+    }
+}
+
+fn check(batch: usize, queries: usize, keys: usize, heads: usize, width: usize, mask: Mask) {
+    let shape = Heads { batch, queries, keys, heads, width };
+    Problem::random(shape, mask, 2.0).check(1 + batch * queries * heads * keys / 20_000);
+}
+
+#[test]
+fn one_key_is_all_there_is() {
+    check(1, 1, 1, 1, 1, Mask::None);
+    check(2, 3, 1, 2, 5, Mask::None);
+    check(1, 1, 1, 3, 64, Mask::Causal);
+}
+
+#[test]
+fn pictures_attend_to_themselves() {
+    check(2, 256, 256, 4, 64, Mask::None);
+    check(1, 1024, 1024, 2, 64, Mask::None);
+    check(1, 300, 300, 2, 40, Mask::None);
+    check(1, 100, 100, 2, 80, Mask::None);
+    check(2, 64, 64, 2, 160, Mask::None);
+    check(1, 130, 300, 1, 512, Mask::None);
+}
+
+#[test]
+fn pictures_attend_to_texts() {
+    check(2, 256, 77, 5, 64, Mask::None);
+    check(1, 97, 77, 8, 40, Mask::None);
+    check(1, 95, 154, 2, 64, Mask::None);
+}
+
+#[test]
+fn texts_look_back() {
+    check(2, 77, 77, 12, 64, Mask::Causal);
+    check(1, 300, 300, 2, 64, Mask::Causal);
+    check(1, 129, 129, 3, 40, Mask::Causal);
+}
+
+#[test]
+fn any_shape_will_do() {
+    let rng = &mut StdRng::seed_from_u64(3);
+    for _ in 0..60 {
+        let (queries, keys) = (rng.random_range(1..200), rng.random_range(1..300));
+        let (batch, heads, width) = (rng.random_range(1..3), rng.random_range(1..4), rng.random_range(1..90));
+        check(batch, queries, keys, heads, width, Mask::None);
+        check(batch, queries, queries, heads, width, Mask::Causal);
+    }
+}
+
+#[test]
+fn scores_may_be_far_apart() {
+    // Scores of some hundreds, of which one outweighs the rest.
+    for (queries, keys) in [(50, 77), (100, 400)] {
+        let shape = Heads { batch: 1, queries, keys, heads: 2, width: 64 };
+        let mut problem = Problem::random(shape, Mask::None, 8.0);
+        // Whole numbers, so that the scores are exact.
+        problem.q.iter_mut().chain(&mut problem.k).for_each(|x| *x = x.round());
+        problem.check(1);
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_with_its_queries() {
+    let shape = Heads { batch: 1, queries: 30, keys: 200, heads: 1, width: 16 };
+    let mut problem = Problem::random(shape, Mask::None, 1.0);
+    problem.q[7 * 16] = f32::NAN;
+    for isa in Isa::available() {
+        let mut y = vec![0.0; problem.q.len()];
+        let cpu = Cpu::with(*isa).expect("it is available");
+        cpu.attention(&problem.q, &problem.k, &problem.v, shape, Mask::None, &mut y);
+        for (query, y) in y.chunks_exact(16).enumerate() {
+            assert!(y.iter().all(|y| y.is_nan() == (query == 7)), "{isa}: {query}");
+        }
+    }
+}
