@@ -15,7 +15,7 @@ with_config := $(if $(CONFIG),--config '$(CONFIG)')
 shell_scripts := $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench-frame test lint check-cuda
+.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench-frame test test-emulated lint check-cuda
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ test: ## Install what the tests need from Debian's packages, then run them all
 		LIVEWEBCAM__CLUSTER__ROOT="$$scratch/root" $(MAKE) submit-test CLUSTER= && \
 		$(MAKE) submit-test CLUSTER=1 CLUSTER_DIR="$$scratch/cluster"
 	cargo test --release --workspace --lib --tests --no-fail-fast
+
+# Statically linked, because there is nothing else on the emulated machine.
+test-emulated: ## Run the kernels' tests on an emulated processor with AVX-512 and AMX; takes an hour, most of it the first time
+	@tests/prerequisites.sh --install cargo cc xorriso
+	RUSTFLAGS='-C target-feature=+crt-static' \
+		CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/tests/emulate/emulate.sh $(CURDIR)/var/emulate' \
+		cargo test --release --target x86_64-unknown-linux-gnu --package livewebcam-kernels --tests -- --test-threads 1
 
 lint: ## Check formatting, clippy's warnings, the page's scripts and the shell scripts
 	@tests/prerequisites.sh --install cargo cc node shellcheck

@@ -12,6 +12,10 @@ use livewebcam_kernels::{Cpu, Epilogue, Format, Isa, MapSize, Packed, WeightShap
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use self::peak::{peak, peak_from_cache};
+
+mod peak;
+
 const SAME: Window = Window { size: 3, stride: 1, before: 1, after: 1, repeat: 1 };
 
 struct Options {
@@ -41,8 +45,18 @@ fn main() {
     let options = Options::parse();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build().expect("threads start");
     let threads = pool.current_num_threads();
-    let peak = pool.broadcast(|_| peak()).into_iter().sum::<f64>();
-    println!("{threads} threads, {} in f32: {:.0} GFLOP/s from registers", Isa::best(), peak / 1e9);
+    let of_all = |speeds: Vec<f64>| speeds.into_iter().sum::<f64>();
+    println!("{threads} threads, GFLOP/s from registers:");
+    for isa in Isa::available().iter().copied() {
+        for format in [Format::F32, Format::Bf16] {
+            let peak = of_all(pool.broadcast(|_| peak(isa, format)));
+            println!("{:<44} {:>28.1}", format!("{isa} {format:?}").to_lowercase(), peak / 1e9);
+        }
+        if peak_from_cache(isa).is_some() {
+            let peak = of_all(pool.broadcast(|_| peak_from_cache(isa).expect("it has been asked for")));
+            println!("{:<44} {:>28.1}", format!("{isa} bf16, tiles from the first cache"), peak / 1e9);
+        }
+    }
     for format in [Format::F32, Format::Bf16] {
         let shape = WeightShape { outputs: 1280, channels: 1280, taps: 9 };
         let weight = vec![1.0; shape.outputs * shape.inputs()];
@@ -54,6 +68,7 @@ fn main() {
     println!("{:<44} {:>9} {:>9} {:>8} {:>6}", "", "wall ms", "CPU ms", "GFLOP/s", "share");
     for isa in Isa::available().iter().rev().copied() {
         for format in [Format::F32, Format::Bf16] {
+            let peak = of_all(pool.broadcast(|_| peak(isa, format)));
             for case in cases() {
                 let name = format!("{isa} {format:?} {}", case.name()).to_lowercase();
                 if options.words.iter().all(|word| name.contains(word)) {
@@ -154,48 +169,4 @@ fn time_of(clock: libc::clockid_t) -> f64 {
     let status = unsafe { libc::clock_gettime(clock, &raw mut time) };
     assert_eq!(status, 0, "the clock is there");
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The operations that this thread's processor does in a second, on numbers that stay in its registers.
-fn peak() -> f64 {
-    const COUNT: u32 = 20_000_000;
-    let least = (0..5)
-        .map(|_| {
-            let begin = time_of(libc::CLOCK_THREAD_CPUTIME_ID);
-            fused(COUNT);
-            time_of(libc::CLOCK_THREAD_CPUTIME_ID) - begin
-        })
-        .fold(f64::INFINITY, f64::min);
-    f64::from(COUNT) * 12.0 * 16.0 / least
-}
-
-#[cfg(target_arch = "x86_64")]
-fn fused(count: u32) {
-    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps};
-
-    #[target_feature(enable = "avx2,fma")]
-    fn multiply(count: u32) {
-        let factor = _mm256_set1_ps(black_box(0.5));
-        let mut sums = [factor; 12];
-        for _ in 0..count {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(factor, *sum, factor);
-            }
-        }
-        black_box(sums);
-    }
-    assert!(Isa::available().contains(&Isa::Avx2), "the peak is measured with AVX2");
-    // SAFETY: the processor has AVX2 and FMA.
-    unsafe { multiply(count) }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fused(count: u32) {
-    let mut sums = [[black_box(0.5f32); 8]; 12];
-    for _ in 0..count {
-        for sum in sums.as_flattened_mut() {
-            *sum = sum.mul_add(0.5, 0.5);
-        }
-    }
-    black_box(sums);
 }

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx::Amx;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+
 /// A set of instructions that kernels are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
@@ -23,8 +28,10 @@ impl Isa {
         AVAILABLE.get_or_init(|| {
             let mut found = vec![Self::Portable];
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
-                found.push(Self::Avx2);
+            {
+                found.extend(Avx2::new().map(|_| Self::Avx2));
+                found.extend(Avx512::new().map(|_| Self::Avx512));
+                found.extend(Amx::new().map(|_| Self::Amx));
             }
             found
         })

@@ -7,6 +7,8 @@
 //! Slices of the wrong length are a caller's mistake and panic; everything else is total.
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 mod conv;
 mod epilogue;

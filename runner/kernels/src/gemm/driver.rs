@@ -16,15 +16,6 @@ use crate::packed::{PAIRED, Values};
 use crate::simd::Simd;
 use crate::{Epilogue, Packed};
 
-/// The largest block of inputs: 20 KiB of an `f32` panel, most of the first cache.
-const INPUTS: usize = 320;
-
-/// The largest block of rows.
-const ROWS: usize = 192;
-
-/// The most outputs of one task.
-const PANELS: usize = 20;
-
 /// A product of patches and a weight.
 pub(crate) struct Product<'a> {
     pub(crate) patches: Patches<'a>,
@@ -57,8 +48,8 @@ struct Cut {
 impl Cut {
     fn new<K: Kernel>(all_rows: usize, all_panels: usize) -> Self {
         let even = |all: usize, most: usize| all.div_ceil(all.div_ceil(most).max(1));
-        let rows = even(all_rows, ROWS).next_multiple_of(K::ROWS);
-        let mut panels = even(all_panels, PANELS);
+        let rows = even(all_rows, K::MOST_ROWS).next_multiple_of(K::ROWS);
+        let mut panels = even(all_panels, K::MOST_PANELS);
         let wanted = 4 * rayon::current_num_threads();
         let tasks = |panels: usize| all_rows.div_ceil(rows) * all_panels.div_ceil(panels);
         while panels > K::PANELS && tasks(panels) < wanted {
@@ -85,7 +76,7 @@ fn run_task<K: Kernel>(
     y: &Output<'_>,
 ) {
     let all = weight.shape().inputs();
-    let blocks = all.div_ceil(INPUTS);
+    let blocks = all.div_ceil(K::INPUTS);
     let most = all.div_ceil(blocks).next_multiple_of(PAIRED);
     let whole_rows = rows.len().next_multiple_of(K::WHOLE_ROWS);
     let c_length = panels.len() * whole_rows * PANEL;

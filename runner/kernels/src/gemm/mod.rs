@@ -5,7 +5,11 @@
 //! block. Kernels for further instruction sets implement that trait and are chosen in [`run`].
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod driver;
 mod finish;
 mod patches;
@@ -21,9 +25,13 @@ pub(crate) use patches::Patches;
 pub(crate) use scratch::{Number, Scratch, bytes_of};
 pub(crate) use widen::{pairs, widened};
 
+#[cfg(target_arch = "x86_64")]
+use crate::Format;
+#[cfg(target_arch = "x86_64")]
+use crate::amx::Amx;
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::Avx2;
+use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 use crate::{Cpu, Isa, winograd};
 
@@ -77,6 +85,15 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// How many panels one call takes at most.
     const PANELS: usize = 1;
 
+    /// The most inputs of a block: by default 20 KiB of an `f32` panel, most of the first cache.
+    const INPUTS: usize = 320;
+
+    /// The most rows of a task.
+    const MOST_ROWS: usize = 192;
+
+    /// The most panels of a task, for which its rows are gathered once.
+    const MOST_PANELS: usize = 20;
+
     /// The token of the instruction set.
     fn simd(self) -> Self::Simd;
 
@@ -123,6 +140,9 @@ pub(crate) struct Block {
     pub(crate) add: bool,
 }
 
+#[cfg(target_arch = "x86_64")]
+const PRESENT: &str = "Cpu holds an instruction set that the processor has";
+
 /// Computes `product` with the best kernel that `cpu` has for its weights' format.
 pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     if product.y.is_empty() {
@@ -131,7 +151,11 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     match cpu.isa() {
         Isa::Portable => run_f32(Portable, product),
         #[cfg(target_arch = "x86_64")]
-        _ => run_f32(Avx2::new().expect("Cpu holds an instruction set that the processor has"), product),
+        Isa::Avx2 => run_f32(Avx2::new().expect(PRESENT), product),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx if product.weight.format() == Format::Bf16 => product.run(Amx::new().expect(PRESENT)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), product),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }

@@ -1,0 +1,266 @@
+//! The inner loop with AMX: tiles of 32 rows and two panels, whose sums are in four of the eight tile registers.
+//!
+//! `tdpbf16ps` multiplies 16 rows with 32 inputs of a panel. Each step loads two tiles of rows and two of weights for four
+//! products; the sums stay in their registers for all of a block's inputs, which is why blocks are long. Meanwhile the
+//! weights that the next call will want are fetched to the second cache.
+
+use std::arch::asm;
+use std::arch::x86_64::{
+    __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_loadu_ps,
+    _mm512_storeu_si512,
+};
+
+use half::bf16;
+
+use super::{Block, Kernel, PANEL};
+use crate::amx::Amx;
+use crate::simd::Avx512;
+
+/// The rows of a tile register.
+const TILE_ROWS: usize = 16;
+
+/// The inputs of a tile register.
+const TILE_INPUTS: usize = 32;
+
+/// How many bytes of each panel are fetched ahead in a step: four groups of rows fetch all that the next call reads.
+const AHEAD: usize = 256;
+
+impl Kernel for Amx {
+    type Simd = Avx512;
+    type Element = bf16;
+
+    const ROWS: usize = 2 * TILE_ROWS;
+    const WHOLE_ROWS: usize = TILE_ROWS;
+    const WHOLE_INPUTS: usize = TILE_INPUTS;
+    const PANELS: usize = 2;
+    const INPUTS: usize = 1024;
+    const MOST_ROWS: usize = 128;
+    const MOST_PANELS: usize = 40;
+
+    fn simd(self) -> Avx512 {
+        self.avx512()
+    }
+
+    #[inline(always)]
+    fn copy(self, from: &[f32], to: &mut [bf16]) {
+        // SAFETY: an `Amx` is made only where the processor has these features.
+        unsafe { round(from, to) }
+    }
+
+    #[inline(always)]
+    fn session<R>(self, work: impl FnOnce() -> R) -> R {
+        /// Gives the tiles back, so that the kernel need not save them at every switch of threads.
+        struct Release;
+        impl Drop for Release {
+            fn drop(&mut self) {
+                // SAFETY: an `Amx`, which its maker had, is a proof of the instruction; nobody needs the tiles any more.
+                unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+            }
+        }
+        // SAFETY: an `Amx` is made only where the processor has tiles and the kernel grants them; the configuration is
+        // one of palette 1.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(readonly, nostack, preserves_flags)) };
+        let _release = Release;
+        work()
+    }
+
+    unsafe fn multiply(self, block: Block, a: *const bf16, b: *const bf16, c: *mut f32) {
+        for (index, row) in (0..block.rows).step_by(2 * TILE_ROWS).enumerate() {
+            let steps = block.inputs / TILE_INPUTS;
+            let next = b.wrapping_add(block.panels * block.b_stride).wrapping_byte_add(index * steps * AHEAD);
+            // SAFETY: `row` stays below the block's, and the caller's memory has all of those.
+            unsafe {
+                let tiles = Tiles { block, steps, a: a.add(row * block.a_stride), b, c: c.add(row * PANEL), next };
+                match (block.rows - row > TILE_ROWS, block.panels) {
+                    (true, 2) => tiles.two_by_two(),
+                    (true, _) => tiles.two_by_one(),
+                    (false, 2) => tiles.one_by_two(),
+                    (false, _) => tiles.one_by_one(),
+                }
+            }
+        }
+    }
+}
+
+/// What `ldtilecfg` takes: all eight tiles with 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static CONFIGURATION: Configuration = {
+    let mut all = Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    let mut tile = 0;
+    while tile < 8 {
+        (all.row_bytes[tile], all.rows[tile]) = (64, TILE_ROWS as u8);
+        tile += 1;
+    }
+    all
+};
+
+/// Up to four tiles of sums.
+#[derive(Clone, Copy)]
+struct Tiles {
+    block: Block,
+    steps: usize,
+    a: *const bf16,
+    b: *const bf16,
+    c: *mut f32,
+    next: *const bf16,
+}
+
+/// Defines a function that computes some tiles of sums. Registers: `rdi` and `rsi` are the two panels' sums; `r8` and `r9`
+/// the two tiles of rows, `r10` bytes from row to row; `r11` and `rdx` the two panels of weights; `rax` the bytes of a row
+/// of weights or sums; `r12` and `r13` what is fetched ahead; `ecx` counts the steps.
+macro_rules! tiles {
+    ($name:ident, add: [$($add:literal)*], new: [$($new:literal)*], step: [$($step:literal)*], end: [$($end:literal)*]) => {
+        /// # Safety
+        /// As many tiles of rows and panels are in memory, and the tiles are configured.
+        unsafe fn $name(self) {
+            let Self { block, steps, a, b, c, next } = self;
+            // SAFETY: it reads and writes what the caller promises to be there; fetching ahead never fails.
+            unsafe {
+                asm!(
+                    "test r14d, r14d",
+                    "jz 2f",
+                    $($add,)*
+                    "jmp 3f",
+                    "2:",
+                    $($new,)*
+                    "3:",
+                    $($step,)*
+                    "prefetcht1 [r12]",
+                    "prefetcht1 [r12 + 64]",
+                    "prefetcht1 [r12 + 128]",
+                    "prefetcht1 [r12 + 192]",
+                    "prefetcht1 [r13]",
+                    "prefetcht1 [r13 + 64]",
+                    "prefetcht1 [r13 + 128]",
+                    "prefetcht1 [r13 + 192]",
+                    "add r8, 64",
+                    "add r9, 64",
+                    "add r11, 1024",
+                    "add rdx, 1024",
+                    "add r12, 256",
+                    "add r13, 256",
+                    "dec ecx",
+                    "jnz 3b",
+                    $($end,)*
+                    in("rdi") c,
+                    in("rsi") c.wrapping_add(block.c_stride),
+                    inout("r8") a => _,
+                    inout("r9") a.wrapping_add(TILE_ROWS * block.a_stride) => _,
+                    in("r10") 2 * block.a_stride,
+                    inout("r11") b => _,
+                    inout("rdx") b.wrapping_add(block.b_stride) => _,
+                    in("rax") 64usize,
+                    inout("r12") next => _,
+                    inout("r13") next.wrapping_add(block.b_stride) => _,
+                    inout("ecx") steps as u32 => _,
+                    in("r14d") u32::from(block.add),
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+impl Tiles {
+    tiles!(two_by_two,
+    add: [
+        "tileloadd tmm0, [rdi + rax*1]"
+        "tileloadd tmm1, [rsi + rax*1]"
+        "tileloadd tmm2, [rdi + rax*1 + 1024]"
+        "tileloadd tmm3, [rsi + rax*1 + 1024]"
+    ],
+    new: ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    step: [
+        "tileloadd tmm4, [r8 + r10*1]"
+        "tileloadd tmm6, [r11 + rax*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [rdx + rax*1]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tileloadd tmm5, [r9 + r10*1]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tdpbf16ps tmm3, tmm5, tmm7"
+    ],
+    end: [
+        "tilestored [rdi + rax*1], tmm0"
+        "tilestored [rsi + rax*1], tmm1"
+        "tilestored [rdi + rax*1 + 1024], tmm2"
+        "tilestored [rsi + rax*1 + 1024], tmm3"
+    ]);
+
+    tiles!(two_by_one,
+        add: ["tileloadd tmm0, [rdi + rax*1]" "tileloadd tmm2, [rdi + rax*1 + 1024]"],
+        new: ["tilezero tmm0" "tilezero tmm2"],
+        step: [
+            "tileloadd tmm4, [r8 + r10*1]"
+            "tileloadd tmm6, [r11 + rax*1]"
+            "tdpbf16ps tmm0, tmm4, tmm6"
+            "tileloadd tmm5, [r9 + r10*1]"
+            "tdpbf16ps tmm2, tmm5, tmm6"
+        ],
+        end: ["tilestored [rdi + rax*1], tmm0" "tilestored [rdi + rax*1 + 1024], tmm2"]);
+
+    tiles!(one_by_two,
+        add: ["tileloadd tmm0, [rdi + rax*1]" "tileloadd tmm1, [rsi + rax*1]"],
+        new: ["tilezero tmm0" "tilezero tmm1"],
+        step: [
+            "tileloadd tmm4, [r8 + r10*1]"
+            "tileloadd tmm6, [r11 + rax*1]"
+            "tdpbf16ps tmm0, tmm4, tmm6"
+            "tileloadd tmm7, [rdx + rax*1]"
+            "tdpbf16ps tmm1, tmm4, tmm7"
+        ],
+        end: ["tilestored [rdi + rax*1], tmm0" "tilestored [rsi + rax*1], tmm1"]);
+
+    tiles!(one_by_one,
+        add: ["tileloadd tmm0, [rdi + rax*1]"],
+        new: ["tilezero tmm0"],
+        step: [
+            "tileloadd tmm4, [r8 + r10*1]"
+            "tileloadd tmm6, [r11 + rax*1]"
+            "tdpbf16ps tmm0, tmm4, tmm6"
+        ],
+        end: ["tilestored [rdi + rax*1], tmm0"]);
+}
+
+/// Rounds to nearest, ties to even.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn round(from: &[f32], to: &mut [bf16]) {
+    assert_eq!(from.len(), to.len());
+    let (from, from_rest) = from.as_chunks::<TILE_INPUTS>();
+    let (to, to_rest) = to.as_chunks_mut::<TILE_INPUTS>();
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: both are 32 numbers.
+        unsafe {
+            let [low, high] = [_mm512_loadu_ps(from.as_ptr()), _mm512_loadu_ps(from.as_ptr().add(16))];
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), bits(_mm512_cvtne2ps_pbh(high, low)));
+        }
+    }
+    if !from_rest.is_empty() {
+        let mask = (1u32 << from_rest.len()) - 1;
+        let from = from_rest.as_ptr();
+        // SAFETY: the masks are of the fewer than 32 numbers that there are.
+        unsafe {
+            let low = _mm512_maskz_loadu_ps(mask as u16, from);
+            let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, from.wrapping_add(16));
+            let rounded = bits(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_mask_storeu_epi16(to_rest.as_mut_ptr().cast(), mask, rounded);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bits(numbers: __m512bh) -> __m512i {
+    // SAFETY: both are 512 bits.
+    unsafe { std::mem::transmute(numbers) }
+}
