@@ -52,7 +52,7 @@ fetch() {
     kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
     mkdir -p "$folder/fetched"
     cd "$folder/fetched"
-    apt-get download -qq bochsbios busybox-static isolinux syslinux-common "$kernel"
+    apt-get download -qq bochsbios vgabios busybox-static isolinux syslinux-common "$kernel"
     apt-get source -qq --download-only --tar-only bochs
     for package in *.deb; do
         dpkg-deb --extract "$package" "$folder/root"
@@ -114,6 +114,8 @@ cp "$program" "$work/init/program"
     [ $# = 0 ] || printf ' %q' "$@"
     printf '\n'
     echo 'echo EMULATED: end $?'
+    echo '# Changing a setting waits until all is sent.'
+    echo 'busybox stty -F /dev/ttyS0 -echo'
     echo 'busybox poweroff -f'
 } >"$work/init/init"
 chmod +x "$work/init/init"
@@ -127,16 +129,16 @@ default linux
 prompt 0
 label linux
 kernel /vmlinuz
-append initrd=/initrd.gz console=ttyS0,115200 mitigations=off nokaslr no5lvl tsc=reliable no_timer_check panic=-1 nosmp
+append initrd=/initrd.gz console=ttyS0,115200 quiet mitigations=off nokaslr no5lvl tsc=reliable no_timer_check panic=-1 nosmp
 EOF
-xorriso -report_about WARNING -as mkisofs -quiet -o "$work/disc.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
-    -no-emul-boot -boot-load-size 4 -boot-info-table "$work/disc"
+xorriso -as mkisofs -quiet -o "$work/disc.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
+    -no-emul-boot -boot-load-size 4 -boot-info-table "$work/disc" 2>"$work/messages" || { cat "$work/messages" >&2 && exit 1; }
 
 cat >"$work/bochsrc" <<EOF
 cpu: model=sapphire_rapids, count=1, ips=100000000, reset_on_triple_fault=0
 memory: guest=1024, host=1024
 romimage: file=$folder/root/usr/share/bochs/BIOS-bochs-latest
-vgaromimage: file=$folder/root/usr/share/bochs/VGABIOS-lgpl-latest
+vgaromimage: file=$folder/root/usr/share/vgabios/vgabios.bin
 ata0-master: type=cdrom, path=$work/disc.iso, status=inserted
 boot: cdrom
 display_library: nogui
@@ -150,7 +152,7 @@ EOF
 : >"$work/serial"
 timeout "${minutes}m" "$folder/emulator" -q -f "$work/bochsrc" </dev/null >"$work/messages" 2>&1 &
 emulator=$!
-trap 'kill "$emulator" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill "$emulator" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 # Prints the program's lines as they come. Powering off ends the emulator.
 tail --follow --lines +1 --pid "$emulator" --sleep-interval 1 "$work/serial" |
@@ -159,7 +161,7 @@ tail --follow --lines +1 --pid "$emulator" --sleep-interval 1 "$work/serial" |
 code=$(tr -d '\r' <"$work/serial" | sed -n 's/^EMULATED: end //p')
 if [ -z "$code" ]; then
     tail -n 30 "$work/serial" "$work/messages" >&2
-    echo "emulate.sh: the program did not come to its end within $minutes minutes" >&2
+    echo "emulate.sh: the program did not come to its end; it had $minutes minutes" >&2
     exit 1
 fi
 exit "$code"

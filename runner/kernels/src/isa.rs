@@ -17,7 +17,8 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// AVX-512 with BF16, and AMX tiles of bf16. Products of [`Format::Bf16`](crate::Format::Bf16) weights round their other operand to bf16.
+    /// AVX-512 with BF16, and AMX tiles of bf16. Products of [`Format::Bf16`](crate::Format::Bf16) weights round their
+    /// other operand to bf16, and attention all of its operands: see [`Cpu::exact`](crate::Cpu::exact).
     Amx,
 }
 

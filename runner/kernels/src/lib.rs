@@ -50,6 +50,12 @@ impl Cpu {
         Isa::available().contains(&isa).then_some(Self { isa })
     }
 
+    /// The same, without instructions that round operands to `bf16`: for models that are to be computed in `f32`.
+    #[must_use]
+    pub fn exact(self) -> Self {
+        Self { isa: self.isa.min(Isa::Avx512) }
+    }
+
     /// The instruction set.
     #[must_use]
     pub fn isa(self) -> Isa {

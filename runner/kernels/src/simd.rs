@@ -5,13 +5,19 @@
 
 use crate::{Cpu, Isa};
 
+/// Why a token of a [`Cpu`]'s instruction set can be made.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const PRESENT: &str = "Cpu holds an instruction set that the processor has";
+
 impl Cpu {
     /// Computes `task` with this processor's instructions.
     pub(crate) fn run<T: Task>(self, task: T) -> T::Output {
         match self.isa() {
             Isa::Portable => Portable.run(task),
             #[cfg(target_arch = "x86_64")]
-            _ => Avx2::new().expect("Cpu holds an instruction set that the processor has").run(task),
+            Isa::Avx2 => Avx2::new().expect(PRESENT).run(task),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Amx => Avx512::new().expect(PRESENT).run(task),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("another architecture's instruction set"),
         }

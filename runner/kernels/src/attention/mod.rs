@@ -11,10 +11,12 @@ mod sources;
 
 use rayon::prelude::*;
 
-use crate::gemm::{Kernel, Output};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::Avx2;
+use crate::amx::Amx;
+use crate::gemm::{Kernel, Output};
 use crate::simd::Portable;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512, PRESENT};
 use crate::{Cpu, Isa};
 use queries::{QUERIES, Queries};
 use sources::Sources;
@@ -60,7 +62,11 @@ impl Cpu {
         match self.isa() {
             Isa::Portable => attention.run(Portable, y),
             #[cfg(target_arch = "x86_64")]
-            _ => attention.run(Avx2::new().expect("Cpu holds an instruction set that the processor has"), y),
+            Isa::Avx2 => attention.run(Avx2::new().expect(PRESENT), y),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => attention.run(Avx512::new().expect(PRESENT), y),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => attention.run(Amx::new().expect(PRESENT), y),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("another architecture's instruction set"),
         }

@@ -31,7 +31,7 @@ use crate::Format;
 use crate::amx::Amx;
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
+use crate::simd::{Avx2, Avx512, PRESENT};
 use crate::simd::{Portable, Simd};
 use crate::{Cpu, Isa, winograd};
 
@@ -139,9 +139,6 @@ pub(crate) struct Block {
     /// Whether to add to what is in `c`.
     pub(crate) add: bool,
 }
-
-#[cfg(target_arch = "x86_64")]
-const PRESENT: &str = "Cpu holds an instruction set that the processor has";
 
 /// Computes `product` with the best kernel that `cpu` has for its weights' format.
 pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
