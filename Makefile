@@ -15,7 +15,8 @@ with_config := $(if $(CONFIG),--config '$(CONFIG)')
 shell_scripts := $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench-frame test test-emulated lint check-cuda
+.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench bench-frame bench-model \
+	test test-emulated lint check-cuda
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +63,17 @@ bench-frame: build ## Measure what a frame costs besides painting, here and over
 	@tests/prerequisites.sh munged slurmctld slurmd sbatch sshd ssh sftp-server
 	@# The whole workspace, as everywhere: a choice of packages would change their features and compile them anew.
 	cargo bench --profile release --workspace --bench frame
+
+# Options for the bench itself stand in ARGS, e.g. `--rounds 3 --only UNet`.
+bench_model = cargo build --release --workspace --example random_model && \
+	cargo bench --profile release --workspace --bench model --
+
+bench: build ## Compare speed with PyTorch, OpenVINO, onnxruntime and diffusers; UPDATE=1 puts it into docs/performance.md; ARGS=
+	@tests/prerequisites.sh python3
+	$(bench_model) speed $(if $(UPDATE),--update) $(ARGS)
+
+bench-model: build ## Compare latents and pictures with diffusers', and memory and seconds of a full-size SD-Turbo; ARGS=
+	$(bench_model) model $(ARGS)
 
 test: ## Install what the tests need from Debian's packages, then run them all
 	@tests/prerequisites.sh --install cargo cc munged slurmctld slurmd sbatch sshd sftp-server ssh pgrep chromium chromedriver

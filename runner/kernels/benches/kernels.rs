@@ -12,7 +12,7 @@ use livewebcam_kernels::{Cpu, Epilogue, Format, Isa, MapSize, Packed, WeightShap
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use self::peak::{peak, peak_from_cache};
+use self::peak::{peak, peak_from_cache, time_of};
 
 mod peak;
 
@@ -161,12 +161,4 @@ impl Case {
 /// How many seconds all threads of this process have been on a processor.
 fn on_processors() -> f64 {
     time_of(libc::CLOCK_PROCESS_CPUTIME_ID)
-}
-
-fn time_of(clock: libc::clockid_t) -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it only writes the time.
-    let status = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    assert_eq!(status, 0, "the clock is there");
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

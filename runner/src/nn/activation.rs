@@ -4,6 +4,7 @@ use candle_core::{D, Result, Tensor};
 use livewebcam_kernels as kernels;
 
 use super::data::{Data, cpu};
+use super::profile::{Kind, layer};
 use super::tokens::{Shape, Tokens};
 
 /// The factor in OpenAI's approximation of gelu.
@@ -40,6 +41,7 @@ impl Activation {
     /// # Errors
     /// A failure of the device.
     pub fn forward(self, x: &Tokens) -> Result<Tokens> {
+        let _noted = layer(Kind::Activation, || 0);
         let host = |x: &[f32], y: &mut [f32]| {
             y.copy_from_slice(x);
             cpu().activate(self.kernel(), y);
@@ -86,6 +88,7 @@ pub(super) fn by_candle(activation: Option<Activation>, x: Tensor) -> Result<Ten
 /// # Errors
 /// A failure of the device.
 pub fn geglu(x: &Tokens) -> Result<Tokens> {
+    let _noted = layer(Kind::Activation, || 0);
     let shape = Shape { width: x.shape().width / 2, ..x.shape() };
     let data = match x.data() {
         Data::Host(x) => Data::filled(shape.values(), |y| cpu().geglu(x, shape.width, y)),

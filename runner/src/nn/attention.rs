@@ -5,6 +5,7 @@ use livewebcam_kernels::Heads;
 pub use livewebcam_kernels::Mask;
 
 use super::data::{Data, cpu};
+use super::profile::{Kind, layer};
 use super::tokens::Tokens;
 
 /// How many bytes of scores candle may have at one time.
@@ -17,6 +18,7 @@ const SCORE_BYTES: usize = 64 << 20;
 /// Shapes that do not fit, or a failure of the device.
 pub fn attention(q: &Tokens, k: &Tokens, v: &Tokens, heads: usize, mask: Mask) -> Result<Tokens> {
     let shape = q.shape();
+    let _noted = layer(Kind::Attention, || 4 * shape.values() * k.shape().rows);
     let data = match q.data() {
         Data::Host(q) => {
             let (k_values, v_values) = (k.data().host()?, v.data().host()?);

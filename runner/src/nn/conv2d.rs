@@ -6,7 +6,8 @@ use livewebcam_kernels::{Epilogue, Packed, Window};
 use super::activation::{self, Activation};
 use super::banded;
 use super::data::{Data, cpu};
-use super::map::Map;
+use super::map::{Map, MapSize};
+use super::profile::{Kind, Noted, layer};
 use super::tokens::Tokens;
 use super::weights::{Matrix, Vector, Weights, WeightsError};
 
@@ -125,6 +126,7 @@ impl Conv2d {
     fn by_kernels(&self, weight: &Packed, x: &Map, repeat: usize, then: Then<'_>) -> Result<Map> {
         let window = self.kernel.window(repeat);
         let (size, out) = (x.size(), window.of(x.size(), self.outputs));
+        let _noted = self.note(size, out);
         let x = x.data().host()?;
         let epilogue = Epilogue {
             bias: self.bias.as_ref().map(Vector::host).transpose()?,
@@ -135,8 +137,15 @@ impl Conv2d {
         Ok(Map::of(out, Data::filled(out.values(), |y| cpu().conv2d(x, size, window, weight, epilogue, y))))
     }
 
+    fn note(&self, x: MapSize, y: MapSize) -> Option<Noted> {
+        let size = self.kernel.size;
+        let kind = if size == 1 { Kind::Linear } else { Kind::Convolution };
+        layer(kind, || 2 * y.values() * x.channels * size * size)
+    }
+
     fn by_candle(&self, weight: &Tensor, x: &Map, then: Then<'_>) -> Result<Map> {
         let out = self.kernel.window(1).of(x.size(), self.outputs);
+        let _noted = self.note(x.size(), out);
         let mut y = banded::conv2d(x.data().candle()?, weight, self.kernel)?;
         if let Some(bias) = &self.bias {
             y = y.broadcast_add(&bias.candle()?.reshape((1, (), 1, 1))?)?;

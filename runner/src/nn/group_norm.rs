@@ -6,6 +6,7 @@ use livewebcam_kernels as kernels;
 use super::activation::{self, Activation};
 use super::data::{Data, cpu};
 use super::map::Map;
+use super::profile::{Kind, layer};
 use super::standardise::standardise;
 use super::weights::{Vector, Weights, WeightsError};
 
@@ -50,6 +51,7 @@ impl GroupNorm {
     }
 
     fn run(&self, x: &Map, activation: Option<Activation>) -> Result<Map> {
+        let _noted = layer(Kind::Norm, || 0);
         let size = x.size();
         let data = match x.data() {
             Data::Host(x) => {

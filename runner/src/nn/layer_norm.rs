@@ -4,6 +4,7 @@ use candle_core::Result;
 use livewebcam_kernels as kernels;
 
 use super::data::{Data, cpu};
+use super::profile::{Kind, layer};
 use super::standardise::standardise;
 use super::tokens::Tokens;
 use super::weights::{Vector, Weights, WeightsError};
@@ -30,6 +31,7 @@ impl LayerNorm {
     /// # Errors
     /// A failure of the device.
     pub fn forward(&self, x: &Tokens) -> Result<Tokens> {
+        let _noted = layer(Kind::Norm, || 0);
         let data = match x.data() {
             Data::Host(x) => {
                 let norm = kernels::LayerNorm { weight: self.weight.host()?, bias: self.bias.host()?, eps: self.eps };

@@ -5,6 +5,7 @@ use livewebcam_kernels::Epilogue;
 
 use super::activation::{self, Activation};
 use super::data::{Data, cpu};
+use super::profile::{Kind, layer};
 use super::tokens::{Shape, Tokens};
 use super::weights::{Matrix, Vector, Weights, WeightsError};
 
@@ -73,6 +74,7 @@ impl Linear {
 
     fn run(&self, x: &Tokens, residual: Option<&Tokens>, activation: Option<Activation>) -> Result<Tokens> {
         let shape = Shape { width: self.outputs, ..x.shape() };
+        let _noted = layer(Kind::Linear, || 2 * shape.values() * x.shape().width);
         let residual = residual.map(Tokens::data);
         let data = match &self.weight {
             Matrix::Packed(weight) => {

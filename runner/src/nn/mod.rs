@@ -27,6 +27,7 @@ pub mod map;
 mod norm;
 mod pad;
 pub mod probe;
+pub mod profile;
 mod standardise;
 #[cfg(test)]
 mod testing;

@@ -30,7 +30,7 @@ pub use files::{Files, check_autoencoder};
 pub use folder::{Folder, Keep, WeightFiles};
 pub use livewebcam_jobs::{DeviceChoice, LoadOptions, Precision};
 pub use needed::needed_tensors;
-pub use pipeline::{Img2Img, Painting, Pipeline, Trace};
+pub use pipeline::{Img2Img, Painting, Part, Pipeline, Rehearsal, Trace};
 pub use rng::Generator;
 pub use scheduler::{Choice, Kind, UnknownScheduler};
 pub use tokenizer::{Tokenizer, Tokens};

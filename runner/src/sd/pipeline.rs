@@ -1,6 +1,8 @@
 //! Image to image, as diffusers' `StableDiffusionImg2ImgPipeline`, `StableDiffusionXLImg2ImgPipeline` and
 //! `LatentConsistencyModelImg2ImgPipeline` do it.
 
+mod rehearsal;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -10,6 +12,7 @@ use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 use livewebcam_jobs::{Clamped, LoadOptions, Phase, Progress, Timings};
 
+pub use self::rehearsal::{Part, Rehearsal};
 use super::conditioning::{Prompt, TextConfigs, TextEncoders, stack};
 use super::config::Config;
 use super::device::{open, placement, try_out};
