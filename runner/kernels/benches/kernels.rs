@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use livewebcam_kernels::{Cpu, Epilogue, Format, Isa, MapSize, Packed, WeightShape, Window};
+use livewebcam_kernels::{Cpu, Edge, Epilogue, Format, Isa, MapSize, Packed, WeightShape, Window};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -16,7 +16,7 @@ use self::peak::{peak, peak_from_cache, time_of};
 
 mod peak;
 
-const SAME: Window = Window { size: 3, stride: 1, before: 1, after: 1, repeat: 1 };
+const SAME: Window = Window { size: 3, stride: 1, before: 1, after: 1, repeat: 1, edge: Edge::Zeros };
 
 struct Options {
     threads: usize,

@@ -31,17 +31,30 @@ pub struct Window {
     pub size: usize,
     /// By how many pixels it moves.
     pub stride: usize,
-    /// How many rows and columns of zeros are put above and to the left of the picture.
+    /// How many rows and columns are put above and to the left of the picture.
     pub before: usize,
-    /// How many rows and columns of zeros are put below and to the right of the picture.
+    /// How many rows and columns are put below and to the right of the picture.
     pub after: usize,
     /// How many times each row and column is repeated first: upsampling to the nearest neighbour.
     pub repeat: usize,
+    /// What is put around the picture.
+    pub edge: Edge,
+}
+
+/// What is put around a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Edge {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// The picture mirrored around its outermost pixels, which are not repeated: `a b c` goes on with `b a b c`. A single row
+    /// or column is repeated.
+    Mirrored,
 }
 
 impl Window {
     /// 1×1.
-    pub const POINT: Self = Self { size: 1, stride: 1, before: 0, after: 0, repeat: 1 };
+    pub const POINT: Self = Self { size: 1, stride: 1, before: 0, after: 0, repeat: 1, edge: Edge::Zeros };
 
     /// The size of the result.
     ///

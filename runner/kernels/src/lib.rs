@@ -25,7 +25,7 @@ mod winograd;
 
 pub use activation::Activation;
 pub use attention::{Heads, Mask};
-pub use conv::{MapSize, Window};
+pub use conv::{Edge, MapSize, Window};
 pub use epilogue::Epilogue;
 pub use isa::Isa;
 pub use norm::{GroupNorm, LayerNorm};

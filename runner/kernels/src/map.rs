@@ -1,4 +1,4 @@
-//! Moving the values of feature maps without computing anything.
+//! Putting feature maps together.
 
 use rayon::prelude::*;
 
@@ -23,6 +23,17 @@ impl Cpu {
         });
     }
 
+    /// `a + b`
+    ///
+    /// # Panics
+    /// Lengths that do not fit.
+    pub fn add(self, a: &[f32], b: &[f32], y: &mut [f32]) {
+        assert_eq!((a.len(), b.len()), (y.len(), y.len()));
+        y.par_chunks_mut(VALUES).zip(a.par_chunks(VALUES)).zip(b.par_chunks(VALUES)).for_each(|((y, a), b)| {
+            y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = a + b);
+        });
+    }
+
     /// `x`, of `size`, as a map of another height and width, whose pixels are the nearest ones: torch's `nearest`.
     ///
     /// # Panics
@@ -43,6 +54,9 @@ impl Cpu {
 /// How many pixels one task moves.
 const PIXELS: usize = 64;
 
+/// How many values one task adds.
+const VALUES: usize = 1 << 14;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +68,14 @@ mod tests {
         Cpu::detect().concat(&a, &b, [3, 1], &mut y);
         assert_eq!(y[396..], [297.0, 298.0, 299.0, -1.0]);
         assert_eq!(y[..8], [0.0, 1.0, 2.0, -1.0, 3.0, 4.0, 5.0, -1.0]);
+    }
+
+    #[test]
+    fn values_are_added_one_by_one() {
+        let a: Vec<f32> = (0..40_000).map(|n| n as f32).collect();
+        let mut y = vec![0.0; a.len()];
+        Cpu::detect().add(&a, &vec![0.5; a.len()], &mut y);
+        assert!(y.iter().zip(&a).all(|(y, a)| *y == a + 0.5));
     }
 
     #[test]

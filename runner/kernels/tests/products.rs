@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Parts, Problem, assert_solves, relative_error};
-use livewebcam_kernels::{Activation, Cpu, Format, MapSize, Packed, Window};
+use livewebcam_kernels::{Activation, Cpu, Edge, Format, MapSize, Packed, Window};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -12,7 +12,7 @@ const TOLERANCE: f64 = 1e-6;
 
 const ALL: Parts = Parts(7, Activation::Silu);
 
-const SAME: Window = Window { size: 3, stride: 1, before: 1, after: 1, repeat: 1 };
+const SAME: Window = Window { size: 3, stride: 1, before: 1, after: 1, repeat: 1, edge: Edge::Zeros };
 
 fn map(batch: usize, height: usize, width: usize, channels: usize) -> MapSize {
     MapSize { batch, height, width, channels }
@@ -48,7 +48,22 @@ fn windows_move_and_reach_beyond_the_edges() {
     check_shape(map(1, 5, 4, 8), Window { before: 0, after: 0, ..SAME }, 16, ALL);
     check_shape(map(1, 3, 2, 3), Window { before: 3, after: 2, ..SAME }, 4, ALL);
     check_shape(map(1, 9, 9, 3), Window { size: 9, before: 4, after: 4, ..SAME }, 32, ALL);
-    check_shape(map(1, 6, 8, 6), Window { size: 2, stride: 2, before: 0, after: 0, repeat: 1 }, 9, ALL);
+    check_shape(map(1, 6, 8, 6), Window { size: 2, stride: 2, before: 0, after: 0, ..SAME }, 9, ALL);
+}
+
+#[test]
+fn edges_are_mirrored() {
+    let mirrored = Window { edge: Edge::Mirrored, ..SAME };
+    let wide = Window { size: 9, before: 4, after: 4, ..mirrored };
+    check_shape(map(2, 9, 7, 20), mirrored, 18, ALL);
+    check_shape(map(1, 25, 26, 64), mirrored, 17, ALL);
+    check_shape(map(1, 9, 8, 16), Window { stride: 2, ..mirrored }, 16, ALL);
+    check_shape(map(1, 4, 5, 12), Window { repeat: 2, ..mirrored }, 20, ALL);
+    check_shape(map(1, 13, 11, 3), wide, 32, ALL);
+    for (height, width) in [(1, 1), (1, 2), (3, 1), (2, 3)] {
+        check_shape(map(2, height, width, 3), wide, 5, ALL);
+        check_shape(map(1, height, width, 40), mirrored, 5, ALL);
+    }
 }
 
 #[test]
@@ -127,6 +142,7 @@ fn any_shape_will_do() {
             before: rng.random_range(0..size),
             after: rng.random_range(0..size),
             repeat: rng.random_range(1..=2),
+            edge: [Edge::Zeros, Edge::Mirrored][rng.random_range(0..2)],
         };
         let side = |rng: &mut StdRng| rng.random_range(size..=size + 20);
         let channels = [rng.random_range(1..=70), 16 * rng.random_range(1..=8)][seed as usize % 2];

@@ -4,12 +4,16 @@
 //! for Artistic Style, 2016). Where its weights come from is told in `models/starter/README.md`.
 
 use candle_core::safetensors::SliceSafetensors;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result};
 use image::RgbImage;
 use livewebcam_jobs::{Bounds, Controls, FrameSize, ModelInfo, Phase, Progress, Style};
 
 use super::{PaintError, Watch};
-use crate::nn::{Activation, Conv2d, StyleNorm, add, reflect_pad, upsample_nearest_2x};
+use crate::nn::activation::Activation;
+use crate::nn::conv2d::{Conv2d, Edge, Kernel};
+use crate::nn::group_norm::GroupNorm;
+use crate::nn::map::{Map, MapSize};
+use crate::nn::weights::{Format, Placement};
 
 /// The weights, as they lie in the repository.
 const WEIGHTS: &[u8] = include_bytes!("../../models/starter/starter.safetensors");
@@ -77,9 +81,6 @@ pub(super) fn styles() -> Vec<Style> {
     STYLES.map(|name| Style { name: name.to_owned() }).to_vec()
 }
 
-/// The network halves the frame's sides twice.
-const MULTIPLE: usize = 4;
-
 /// The network with its weights.
 #[derive(Debug)]
 pub(super) struct Starter {
@@ -88,25 +89,61 @@ pub(super) struct Starter {
     expand: [Layer; 3],
 }
 
-/// A convolution and the normalisation after it.
+/// A convolution, and after it a normalisation of each channel over all pixels, whose scales and shifts are the style.
 #[derive(Debug)]
 struct Layer {
     conv: Conv2d,
-    norm: StyleNorm,
+    /// `[styles, channels]`
+    scales: Vec<f32>,
+    /// `[styles, channels]`
+    shifts: Vec<f32>,
 }
 
 impl Layer {
+    /// Added to the variance.
+    const EPSILON: f64 = 1e-5;
+
     fn load(weights: &SliceSafetensors<'_>, name: &str, stride: usize) -> Result<Self> {
         let tensor = |part: &str| weights.load(&format!("{name}.{part}"), &Device::Cpu);
+        let weight = tensor("w")?;
+        let (outputs, inputs, size, _) = weight.dims4()?;
+        let kernel = Kernel { size, stride, before: size / 2, after: size / 2, edge: Edge::Mirrored };
+        let styles = |part: &str| tensor(part)?.flatten_all()?.to_vec1();
         Ok(Self {
-            conv: Conv2d::new(&tensor("w")?, stride)?,
-            norm: StyleNorm::new(tensor("norm.gamma")?, tensor("norm.beta")?),
+            conv: Conv2d::new(&weight.flatten_all()?.to_vec1::<f32>()?, inputs, outputs, kernel)?,
+            scales: styles("norm.gamma")?,
+            shifts: styles("norm.beta")?,
         })
     }
 
-    fn forward(&self, x: &Tensor, shares: &Tensor, activation: Activation) -> Result<Tensor> {
-        self.norm.blend(shares)?.forward(&self.conv.forward(x)?, activation)
+    fn forward(&self, x: &Map, shares: &[f32], activation: Option<Activation>) -> Result<Map> {
+        self.normalise(&self.conv.forward(x)?, shares, activation)
     }
+
+    /// Doubles the map's height and width first.
+    fn forward_doubled(&self, x: &Map, shares: &[f32]) -> Result<Map> {
+        let size = x.size();
+        let y = self.conv.forward_resized(x, 2 * size.height, 2 * size.width)?;
+        self.normalise(&y, shares, Some(Activation::Relu))
+    }
+
+    fn normalise(&self, x: &Map, shares: &[f32], activation: Option<Activation>) -> Result<Map> {
+        let channels = x.size().channels;
+        let norm = GroupNorm::new(blend(&self.scales, shares), blend(&self.shifts, shares), channels, Self::EPSILON);
+        match activation {
+            Some(activation) => norm.forward_activated(x, activation),
+            None => norm.forward(x),
+        }
+    }
+}
+
+/// The sum of the rows of `styles`, of which there is one for each share.
+fn blend(styles: &[f32], shares: &[f32]) -> Vec<f32> {
+    let mut sum = vec![0.0; styles.len() / shares.len()];
+    for (style, share) in styles.chunks_exact(sum.len()).zip(shares) {
+        sum.iter_mut().zip(style).for_each(|(sum, value)| *sum += share * value);
+    }
+    sum
 }
 
 impl Starter {
@@ -141,42 +178,62 @@ impl Starter {
     ) -> std::result::Result<RgbImage, PaintError> {
         watch.progress(Progress { phase: Phase::Paint, step: 0, steps: 1 })?;
         let (width, height) = frame.dimensions();
-        let values: Vec<f32> = frame.as_raw().iter().map(|byte| f32::from(*byte) / 255.0).collect();
-        let x = Tensor::from_vec(values, (height as usize, width as usize, 3), &Device::Cpu)?;
-        let painting: Vec<f32> = self.forward(&x, shares, watch)?.flatten_all()?.to_vec1()?;
+        let painting = self.forward(frame, shares, watch)?.pixels()?;
+        // The network's map may be wider and higher than the frame.
+        let padded = 3 * padded(width) as usize;
+        let rows = painting.chunks_exact(padded).zip(frame.as_raw().chunks_exact(3 * width as usize));
         let strength = strength as f32;
         // The cast cuts off, so half a step more makes it round.
         let blend = |painted: f32, byte: u8| painted * 255.0 * strength + f32::from(byte) * (1.0 - strength) + 0.5;
-        let blended = painting.iter().zip(frame.as_raw()).map(|(painted, byte)| blend(*painted, *byte) as u8);
+        let blended =
+            rows.flat_map(|(painted, frame)| painted.iter().zip(frame).map(|(p, byte)| blend(*p, *byte) as u8));
         Ok(RgbImage::from_raw(width, height, blended.collect()).expect("three bytes for each pixel of the frame"))
     }
 
-    /// `[height, width, 3]` with values 0 to 1 → the same shape.
-    fn forward(
-        &self,
-        frame: &Tensor,
-        shares: &[f32],
-        watch: &mut dyn Watch,
-    ) -> std::result::Result<Tensor, PaintError> {
-        let (height, width, _) = frame.dims3()?;
-        let shares = Tensor::from_slice(shares, (STYLES.len(), 1), frame.device())?;
-        let missing = |side: usize| side.next_multiple_of(MULTIPLE) - side;
-        let mut x = reflect_pad(frame, missing(height), missing(width))?;
+    /// A map of the frame's size or a little more.
+    fn forward(&self, frame: &RgbImage, shares: &[f32], watch: &mut dyn Watch) -> std::result::Result<Map, PaintError> {
+        let mut x = to_map(frame)?;
         for layer in &self.contract {
             watch.check()?;
-            x = layer.forward(&x, &shares, Activation::Relu)?;
+            x = layer.forward(&x, shares, Some(Activation::Relu))?;
         }
         for [first, second] in &self.residual {
             watch.check()?;
-            let inner = first.forward(&x, &shares, Activation::Relu)?;
-            x = add(&second.forward(&inner, &shares, Activation::None)?, &x)?;
+            let inner = first.forward(&x, shares, Some(Activation::Relu))?;
+            x = second.forward(&inner, shares, None)?.add(&x)?;
         }
         let [first, second, last] = &self.expand;
         watch.check()?;
-        x = first.forward(&upsample_nearest_2x(&x)?, &shares, Activation::Relu)?;
-        x = second.forward(&upsample_nearest_2x(&x)?, &shares, Activation::Relu)?;
+        x = first.forward_doubled(&x, shares)?;
+        x = second.forward_doubled(&x, shares)?;
         watch.check()?;
-        x = last.forward(&x, &shares, Activation::Sigmoid)?;
-        Ok(x.narrow(0, 0, height)?.narrow(1, 0, width)?)
+        Ok(last.forward(&x, shares, Some(Activation::Sigmoid))?)
     }
+}
+
+/// The frame in 0 to 1, mirrored at its bottom and its right until the network can halve its sides twice.
+fn to_map(frame: &RgbImage) -> Result<Map> {
+    let (width, height) = frame.dimensions();
+    let (padded_width, padded_height) = (padded(width), padded(height));
+    let mut values = Vec::with_capacity((3 * padded_width * padded_height) as usize);
+    for row in 0..padded_height {
+        for column in 0..padded_width {
+            let pixel = frame.get_pixel(mirrored(column, width), mirrored(row, height));
+            values.extend(pixel.0.map(|byte| f32::from(byte) / 255.0));
+        }
+    }
+    let size = MapSize { batch: 1, height: padded_height as usize, width: padded_width as usize, channels: 3 };
+    Map::from_pixels(values, size, &Placement::Kernels(Format::F32))
+}
+
+/// The network halves the frame's sides twice.
+fn padded(side: u32) -> u32 {
+    side.next_multiple_of(4)
+}
+
+/// The position in a frame of that at most a few pixels behind its end, going back and forth between its edges.
+fn mirrored(position: u32, side: u32) -> u32 {
+    let period = 2 * side.saturating_sub(1).max(1);
+    let position = position % period;
+    if side == 1 { 0 } else { position.min(period - position) }
 }

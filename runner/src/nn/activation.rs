@@ -13,6 +13,8 @@ const QUICK_GELU: f64 = 1.702;
 /// An elementwise function between two layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
+    /// `σ(x)`.
+    Sigmoid,
     /// `x · σ(x)`, also called swish.
     Silu,
     /// `max(x, 0)`.
@@ -51,6 +53,7 @@ impl Activation {
 
     fn by_candle(self, x: &Tensor) -> Result<Tensor> {
         match self {
+            Self::Sigmoid => (x.neg()?.exp()? + 1.0)?.recip(),
             Self::Silu => x.silu(),
             Self::Relu => x.relu(),
             Self::Gelu => x.gelu_erf(),
@@ -61,6 +64,7 @@ impl Activation {
 
     fn kernel(self) -> kernels::Activation {
         match self {
+            Self::Sigmoid => kernels::Activation::Sigmoid,
             Self::Silu => kernels::Activation::Silu,
             Self::Relu => kernels::Activation::Relu,
             Self::Gelu => kernels::Activation::Gelu,
@@ -111,7 +115,8 @@ mod tests {
         let values: Vec<f32> = random(1, shape.values()).iter().map(|value| 5.0 * value).collect();
         let [kernels, candle] = places().map(|placement| {
             let x = Tokens::new(values.clone(), shape, &placement).expect("rows");
-            let activations = [Activation::Silu, Activation::Relu, Activation::Gelu, Activation::QuickGelu];
+            let activations =
+                [Activation::Sigmoid, Activation::Silu, Activation::Relu, Activation::Gelu, Activation::QuickGelu];
             let activated = activations.map(|activation| activation.forward(&x).and_then(|y| y.values()));
             let gated = geglu(&x).and_then(|y| y.values());
             activated.into_iter().chain([gated]).map(|values| values.expect("values")).collect::<Vec<_>>()

@@ -1,9 +1,9 @@
 //! Convolution by candle, in bands of rows: where there is no cuDNN, candle lays out the patches under the kernel for a whole
 //! picture first, which takes nine times its memory for a 3×3 kernel.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
-use super::conv2d::Kernel;
+use super::conv2d::{Edge, Kernel};
 
 /// How many bytes of patches may exist at one time.
 const PATCH_BYTES: usize = 512 << 20;
@@ -23,7 +23,10 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, kernel: Kernel) -> Result<Tens
 
 /// Makes at most `rows` rows of the result at a time.
 fn in_bands(x: &Tensor, weight: &Tensor, kernel: Kernel, rows: usize) -> Result<Tensor> {
-    let Kernel { size, stride, before, after } = kernel;
+    let Kernel { size, stride, before, after, edge } = kernel;
+    if edge != Edge::Zeros {
+        bail!("edges other than zeros are for the processor only");
+    }
     let height = (x.dim(2)? + before + after - size) / stride + 1;
     if before == after && rows >= height {
         return x.conv2d(weight, before, stride, 1, 1);

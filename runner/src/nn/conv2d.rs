@@ -1,7 +1,8 @@
 //! Two-dimensional convolution of feature maps.
 
-use candle_core::{Result, Tensor};
-use livewebcam_kernels::{Epilogue, Packed, Window};
+use candle_core::{Result, Tensor, bail};
+pub use livewebcam_kernels::Edge;
+use livewebcam_kernels::{Epilogue, Format, Packed, Window};
 
 use super::activation::{self, Activation};
 use super::banded;
@@ -9,7 +10,7 @@ use super::data::{Data, cpu};
 use super::map::{Map, MapSize};
 use super::profile::{Kind, Noted, layer};
 use super::tokens::Tokens;
-use super::weights::{Matrix, Vector, Weights, WeightsError};
+use super::weights::{Matrix, Needed, Vector, Weights, WeightsError};
 
 /// The size and the movement of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,25 +19,27 @@ pub struct Kernel {
     pub size: usize,
     /// By how many pixels it moves.
     pub stride: usize,
-    /// How many rows and columns of zeros are put above and to the left of the picture.
+    /// How many rows and columns are put above and to the left of the picture.
     pub before: usize,
-    /// How many rows and columns of zeros are put below and to the right of the picture.
+    /// How many rows and columns are put below and to the right of the picture.
     pub after: usize,
+    /// What is put there.
+    pub edge: Edge,
 }
 
 impl Kernel {
     /// 1×1.
-    pub const POINT: Self = Self { size: 1, stride: 1, before: 0, after: 0 };
+    pub const POINT: Self = Self { size: 1, stride: 1, before: 0, after: 0, edge: Edge::Zeros };
     /// 3×3 that keeps the picture's size.
-    pub const SAME: Self = Self { size: 3, stride: 1, before: 1, after: 1 };
+    pub const SAME: Self = Self { size: 3, before: 1, after: 1, ..Self::POINT };
     /// 3×3 that halves the picture's size.
-    pub const HALVING: Self = Self { size: 3, stride: 2, before: 1, after: 1 };
+    pub const HALVING: Self = Self { stride: 2, ..Self::SAME };
     /// 3×3 that halves the picture's size, padded on one side only.
-    pub const HALVING_ONE_SIDED: Self = Self { size: 3, stride: 2, before: 0, after: 1 };
+    pub const HALVING_ONE_SIDED: Self = Self { before: 0, ..Self::HALVING };
 
     fn window(self, repeat: usize) -> Window {
-        let Self { size, stride, before, after } = self;
-        Window { size, stride, before, after, repeat }
+        let Self { size, stride, before, after, edge } = self;
+        Window { size, stride, before, after, repeat, edge }
     }
 }
 
@@ -86,6 +89,18 @@ impl Conv2d {
         kernel: Kernel,
     ) -> std::result::Result<Self, WeightsError> {
         let weight = weights.matrix("weight", &[outputs, inputs, kernel.size, kernel.size])?;
+        Ok(Self { weight, bias: None, kernel, outputs })
+    }
+
+    /// Of torch's weight `[out, in, size, size]`, in `f32` for the processor; there is no bias.
+    ///
+    /// # Errors
+    /// Another number of weights.
+    pub fn new(weight: &[f32], inputs: usize, outputs: usize, kernel: Kernel) -> Result<Self> {
+        let shape = [outputs, inputs, kernel.size, kernel.size];
+        let packed = Needed::weight_shape(&shape).filter(|_| weight.len() == shape.iter().product::<usize>());
+        let Some(packed) = packed else { bail!("{} weights for {shape:?}", weight.len()) };
+        let weight = Matrix::Packed(Packed::pack(weight, packed, Format::F32));
         Ok(Self { weight, bias: None, kernel, outputs })
     }
 

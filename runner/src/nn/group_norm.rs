@@ -34,6 +34,12 @@ impl GroupNorm {
         Ok(Self { weight, bias, groups, eps })
     }
 
+    /// Of these scales and shifts, one each for every channel, for the processor.
+    #[must_use]
+    pub fn new(weight: Vec<f32>, bias: Vec<f32>, groups: usize, eps: f64) -> Self {
+        Self { weight: Vector::Host(weight.into()), bias: Vector::Host(bias.into()), groups, eps }
+    }
+
     /// The map normalised.
     ///
     /// # Errors

@@ -126,6 +126,17 @@ impl Map {
         Ok(Self { size, data })
     }
 
+    /// The sum.
+    ///
+    /// # Errors
+    /// Another size, or a failure of the device.
+    pub fn add(&self, other: &Self) -> Result<Self> {
+        if self.size != other.size {
+            candle_core::bail!("{:?} and {:?}", self.size, other.size);
+        }
+        Ok(Self { size: self.size, data: self.data.add(&other.data)? })
+    }
+
     /// A map of another height and width, whose pixels are the nearest ones.
     ///
     /// # Errors
@@ -223,7 +234,14 @@ mod tests {
             let of =
                 |seed, size: MapSize| Map::from_planes(random(seed, size.values()), size, &placement).expect("a map");
             let a = of(1, SIZE);
-            let made = [a.concat(&of(2, other)), a.resize(7, 10), a.resize(8, 10), a.resize(2, 3), a.affine(2.0, -1.0)];
+            let made = [
+                a.concat(&of(2, other)),
+                a.resize(7, 10),
+                a.resize(8, 10),
+                a.resize(2, 3),
+                a.affine(2.0, -1.0),
+                a.add(&of(3, SIZE)),
+            ];
             made.map(|map| map.map(|map| (map.size(), map.planes().expect("planes"))).expect("a map"))
         });
         for ((size, values), (other_size, other)) in kernels.iter().zip(&candle) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Kernel;
-use crate::conv::{MapSize, Window};
+use crate::conv::{Edge, MapSize, Window};
 
 /// A feature map as a matrix whose rows are never all in memory. A linear layer's tokens are a map of 1×1 patches.
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +95,12 @@ impl<'a> Patches<'a> {
     /// Which row or column of the map is at this position of the padded one.
     #[inline(always)]
     fn source(&self, position: usize, length: usize) -> Option<usize> {
-        let position = position.checked_sub(self.window.before)? / self.window.repeat;
-        (position < length).then_some(position)
+        let Window { before, repeat, edge, .. } = self.window;
+        match (position.checked_sub(before), edge) {
+            (Some(position), _) if position < length * repeat => Some(position / repeat),
+            (_, Edge::Zeros) => None,
+            (_, Edge::Mirrored) => Some(mirrored(position, before, length * repeat) / repeat),
+        }
     }
 
     /// Copies the part `within` one row of the kernel that begins at the padded column `left`.
@@ -109,14 +113,16 @@ impl<'a> Patches<'a> {
         to: &mut [K::Element],
     ) {
         let channels = self.size.channels;
-        if self.window.repeat == 1 {
+        let Window { size, before, repeat, edge, .. } = self.window;
+        let is_inside = left >= before && left - before + size <= self.size.width;
+        if repeat == 1 && (edge == Edge::Zeros || is_inside) {
             // The columns follow one another in the map, too.
-            let zeros = self.window.before.saturating_sub(left) * channels;
+            let zeros = before.saturating_sub(left) * channels;
             let (first, last) = (within.start.max(zeros), within.end);
             let skipped = (first - within.start).min(to.len());
             let (halo, to) = to.split_at_mut(skipped);
             halo.fill(K::Element::default());
-            let begin = (left * channels + first).saturating_sub(self.window.before * channels).min(line.len());
+            let begin = (left * channels + first).saturating_sub(before * channels).min(line.len());
             let count = last.saturating_sub(first).min(line.len() - begin);
             let (to, halo) = to.split_at_mut(count);
             kernel.copy(&line[begin..begin + count], to);
@@ -133,5 +139,40 @@ impl<'a> Patches<'a> {
                 None => to.fill(K::Element::default()),
             }
         }
+    }
+}
+
+/// Which of `length` rows or columns is at a position of those that are mirrored around the outermost ones, `before` of them
+/// before the first.
+fn mirrored(position: usize, before: usize, length: usize) -> usize {
+    let period = 2 * length.saturating_sub(1).max(1);
+    // Moved on by whole periods, position -before is not negative.
+    let position = (position + before.next_multiple_of(period) - before) % period;
+    match position {
+        _ if length == 1 => 0,
+        inside if inside < length => inside,
+        beyond => period - beyond,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mirrored;
+
+    fn positions(length: usize, before: usize, after: usize) -> Vec<usize> {
+        (0..before + length + after).map(|position| mirrored(position, before, length)).collect()
+    }
+
+    #[test]
+    fn edges_are_mirrored_without_being_repeated() {
+        assert_eq!(positions(4, 2, 2), [2, 1, 0, 1, 2, 3, 2, 1]);
+        assert_eq!(positions(3, 0, 1), [0, 1, 2, 1]);
+    }
+
+    #[test]
+    fn a_padding_wider_than_the_map_bounces() {
+        assert_eq!(positions(1, 4, 3), [0; 8]);
+        assert_eq!(positions(2, 4, 3), [0, 1, 0, 1, 0, 1, 0, 1, 0]);
+        assert_eq!(positions(3, 4, 4), [0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]);
     }
 }

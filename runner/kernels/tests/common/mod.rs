@@ -1,7 +1,7 @@
 //! Random problems, and their solutions in plain loops with sums in `f64`.
 
 use half::bf16;
-use livewebcam_kernels::{Activation, Cpu, Epilogue, Format, Isa, MapSize, Packed, WeightShape, Window};
+use livewebcam_kernels::{Activation, Cpu, Edge, Epilogue, Format, Isa, MapSize, Packed, WeightShape, Window};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
@@ -81,7 +81,12 @@ impl Problem {
         let x: Vec<f64> = (self.x.iter()).map(|&x| rounded(x, round)).collect();
         let weight: Vec<f64> = self.weight.iter().map(|&w| rounded(w, format == Format::Bf16)).collect();
         let source = |position: usize, length: usize| {
-            (position.checked_sub(window.before)).map(|at| at / window.repeat).filter(|&at| at < length)
+            let (at, last) = (position as isize - window.before as isize, (length * window.repeat) as isize - 1);
+            let at = match window.edge {
+                Edge::Zeros => at,
+                Edge::Mirrored => bounce(at, last),
+            };
+            (0..=last).contains(&at).then(|| at as usize / window.repeat)
         };
         let of_pixel = |pixel: usize| -> Vec<(f64, f64)> {
             let (picture, row, column) =
@@ -110,6 +115,14 @@ impl Problem {
         };
         (0..out.values() / out.channels).into_par_iter().flat_map_iter(of_pixel).collect()
     }
+}
+
+/// A position that turns around at 0 and at the last one.
+fn bounce(mut at: isize, last: isize) -> isize {
+    while last > 0 && !(0..=last).contains(&at) {
+        at = if at < 0 { -at } else { 2 * last - at };
+    }
+    at.clamp(0, last)
 }
 
 fn activate(activation: Activation, x: f64) -> f64 {

@@ -171,7 +171,7 @@ impl UnetConfig {
 
     /// A kernel of this size that keeps the picture's size.
     pub(super) fn kernel(&self, size: usize) -> Kernel {
-        Kernel { size, stride: 1, before: (size - 1) / 2, after: (size - 1) / 2 }
+        Kernel { size, before: (size - 1) / 2, after: (size - 1) / 2, ..Kernel::POINT }
     }
 }
 
