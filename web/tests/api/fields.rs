@@ -87,7 +87,7 @@ async fn an_unknown_model_is_answered_with_the_installed_ones() {
     let site = Site::start().await;
     let error = site.generate(form("model", "stabilityai/sd-turbo")).await.expect(422).error();
     assert!(error.contains("unknown model `stabilityai/sd-turbo`; installed: starter"), "{error}");
-    assert!(error.contains("models/stabilityai/sd-turbo"), "{error}");
+    assert!(error.contains("`livewebcam-runner fetch stabilityai/sd-turbo --root ROOT`"), "{error}");
     for hostile in
         ["../../etc/passwd", "a/$(reboot)", "-rf/x", "<script>/x", "a/b c", "\u{1b}[31mred", "a/../b", "org/"]
     {
