@@ -3,9 +3,9 @@
 #
 #   emulate.sh FOLDER PROGRAM [ARGUMENT...]
 #
-# The emulator is Bochs, built once in FOLDER from Debian's sources with a few faults mended; it boots Debian's kernel with the
-# program, which must be linked statically, in its initial file system. What the program prints is printed, and its exit
-# code is the script's, so that cargo can have it as a `runner`. Writes to nothing but FOLDER.
+# The emulator is Bochs, built once in FOLDER from Debian's sources with a few faults mended; it boots Debian's kernel with
+# the program, which must be linked statically, in its initial file system. What the program prints is printed, and its
+# exit code is the script's, so that cargo can have it as a `runner`. Writes to nothing but FOLDER.
 #
 # There is one processor, and Bochs has no XFD, the feature by which the kernel notices that a thread uses tiles: it says
 # it had, and the tiles are not kept when threads of several programs take turns. One program with one busy thread does.
@@ -61,7 +61,7 @@ fetch() {
     tar --extract --file bochs_*.orig.tar.* --directory "$folder/bochs" --strip-components 1
 }
 
-# What Bochs 3.1 gets wrong: that it should claim XFD, the rows and columns of a saved tile configuration, all but half of
+# What Bochs 3.0 gets wrong: that it should claim XFD, the rows and columns of a saved tile configuration, all but half of
 # the rows of saved tiles, whether there are any, the second half of VCVTNE2PS2BF16, and code that is overwritten.
 mend() {
     sed -i '/BX_ISA_XSAVES))/{n;s/(1<<3)/(1<<3) | (1<<4)/}' cpu/cpuid.cc

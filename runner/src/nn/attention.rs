@@ -1,8 +1,8 @@
 //! Scaled dot-product attention over several heads.
 
 use candle_core::{D, DType, Result, Tensor};
-use livewebcam_kernels::Heads;
 pub use livewebcam_kernels::Mask;
+use livewebcam_kernels::{Format, Heads};
 
 use super::data::{Data, cpu};
 use super::profile::{Kind, layer};
@@ -12,11 +12,12 @@ use super::tokens::Tokens;
 const SCORE_BYTES: usize = 64 << 20;
 
 /// `softmax(q · kᵀ / √width) · v` for each head. `q` is `[batch, queries, heads · width]`, `k` and `v` are
-/// `[batch, keys, heads · width]`, the result has the shape of `q`. The scores are never in memory as a whole.
+/// `[batch, keys, heads · width]`, the result has the shape of `q`. The scores are never in memory as a whole. With
+/// `bf16` as their `format`, kernels may round all of them to it.
 ///
 /// # Errors
 /// Shapes that do not fit, or a failure of the device.
-pub fn attention(q: &Tokens, k: &Tokens, v: &Tokens, heads: usize, mask: Mask) -> Result<Tokens> {
+pub fn attention(q: &Tokens, k: &Tokens, v: &Tokens, heads: usize, mask: Mask, format: Format) -> Result<Tokens> {
     let shape = q.shape();
     let _noted = layer(Kind::Attention, || 4 * shape.values() * k.shape().rows);
     let data = match q.data() {
@@ -24,7 +25,8 @@ pub fn attention(q: &Tokens, k: &Tokens, v: &Tokens, heads: usize, mask: Mask) -
             let (k_values, v_values) = (k.data().host()?, v.data().host()?);
             let (queries, keys, width) = (shape.rows, k.shape().rows, shape.width / heads);
             let heads = Heads { batch: shape.batch, queries, keys, heads, width };
-            Data::filled(shape.values(), |y| cpu().attention(q, k_values, v_values, heads, mask, y))
+            let cpu = if format == Format::F32 { cpu().exact() } else { cpu() };
+            Data::filled(shape.values(), |y| cpu.attention(q, k_values, v_values, heads, mask, y))
         }
         Data::Candle(q) => Data::Candle(by_candle(q, k.data().candle()?, v.data().candle()?, heads, mask)?),
     };
@@ -90,7 +92,7 @@ mod tests {
                     let shape = Shape { batch: 2, rows, width: 12 };
                     Tokens::new(random(seed, shape.values()), shape, &placement).expect("rows")
                 });
-                attention(&q, &k, &v, 3, mask).and_then(|y| y.values()).expect("rows")
+                attention(&q, &k, &v, 3, mask, Format::F32).and_then(|y| y.values()).expect("rows")
             });
             assert_close(&kernels, &candle);
         }

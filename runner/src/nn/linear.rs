@@ -1,7 +1,7 @@
 //! The fully connected layer.
 
 use candle_core::{Result, Tensor};
-use livewebcam_kernels::Epilogue;
+use livewebcam_kernels::{Epilogue, Format};
 
 use super::activation::{self, Activation};
 use super::data::{Data, cpu};
@@ -46,6 +46,14 @@ impl Linear {
     pub fn load_point(weights: &Weights, inputs: usize, outputs: usize) -> std::result::Result<Self, WeightsError> {
         let bias = Some(weights.vector("bias", outputs)?);
         Ok(Self { weight: weights.matrix("weight", &[outputs, inputs, 1, 1])?, bias, outputs })
+    }
+
+    /// The format of weights that are for the kernels; `F32` of others.
+    pub fn format(&self) -> Format {
+        match &self.weight {
+            Matrix::Packed(weight) => weight.format(),
+            Matrix::Tensor(_) => Format::F32,
+        }
     }
 
     /// The product.

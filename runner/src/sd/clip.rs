@@ -180,7 +180,7 @@ impl Layer {
     fn forward(&self, x: &Tokens) -> Result<Tokens> {
         let y = self.norm1.forward(x)?;
         let (q, k, v) = (self.q.forward(&y)?, self.k.forward(&y)?, self.v.forward(&y)?);
-        let x = self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::Causal)?, x)?;
+        let x = self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::Causal, self.q.format())?, x)?;
         let y = self.fc1.forward_activated(&self.norm2.forward(&x)?, self.activation)?;
         self.fc2.forward_plus(&y, &x)
     }

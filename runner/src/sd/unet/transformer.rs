@@ -119,6 +119,6 @@ impl Attention {
     /// The attention of `x` to `context`, added to `residual`.
     fn forward(&self, x: &Tokens, context: &Tokens, residual: &Tokens) -> Result<Tokens> {
         let (q, k, v) = (self.q.forward(x)?, self.k.forward(context)?, self.v.forward(context)?);
-        self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::None)?, residual)
+        self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::None, self.q.format())?, residual)
     }
 }

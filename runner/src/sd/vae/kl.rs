@@ -248,7 +248,7 @@ impl PixelAttention {
         let size = x.size();
         let pixels = self.norm.forward(x)?.tokens()?;
         let (q, k, v) = (self.q.forward(&pixels)?, self.k.forward(&pixels)?, self.v.forward(&pixels)?);
-        let y = self.out.forward_plus(&attention(&q, &k, &v, 1, Mask::None)?, &x.tokens()?)?;
+        let y = self.out.forward_plus(&attention(&q, &k, &v, 1, Mask::None, self.q.format())?, &x.tokens()?)?;
         Map::from_tokens(&y, size.height, size.width)
     }
 }
