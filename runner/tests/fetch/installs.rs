@@ -23,12 +23,12 @@ fn a_model_comes_with_what_it_needs_and_no_more_and_paints_diffusers_picture() {
     assert!(asked.iter().all(|asked| asked.range.is_none() && asked.authorization.is_none()), "{asked:?}");
 
     tree.assert_installed();
-    tree.assert_paints("sd15", "ddim", &[]);
     let mut installed = files(&tree.model());
     assert!(installed.remove("fetched.json").is_some());
     let mut expected = repository("sd15");
     expected.retain(|name, _| NEEDED.contains(&name.as_str()));
     assert!(installed == expected, "{:?}", installed.keys());
+    tree.assert_paints("sd15", "ddim", &[]);
 
     assert_eq!(tree.models()[0].commit.as_ref(), Some(&commit));
     let record = tree.record();
