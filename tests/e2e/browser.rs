@@ -37,6 +37,11 @@ impl Browser {
         Self::with_preferences(camera, json!({})).await
     }
 
+    /// Of a visitor who reads this language.
+    pub(crate) async fn speaking(language: &str) -> Self {
+        Self::with_preferences(Camera::Missing, json!({ "intl.accept_languages": language })).await
+    }
+
     /// Without JavaScript.
     pub(crate) async fn plain() -> Self {
         let no_script = json!({ "profile.managed_default_content_settings.javascript": 2 });

@@ -8,10 +8,13 @@ mod connection;
 mod driver;
 mod form;
 mod jobs;
+mod kiosk;
+mod language;
 mod looks;
 #[path = "../models.rs"]
 mod models;
 mod painting;
 mod picture;
 mod site;
+mod stage;
 mod switching;

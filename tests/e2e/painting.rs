@@ -161,6 +161,7 @@ async fn an_older_picture_does_not_replace_a_newer_one() {
     browser.click("input[name=style][value=\"yellow ink\"]").await;
     browser.until("window.sent.passed").await;
     browser.until_picture("#picture", |now| now.distance(&older) > 40.0).await;
+    browser.until("document.querySelector('#picture').dataset.fading === undefined").await;
     let newer = painting(&browser).await;
 
     browser.eval::<()>("window.release()").await;

@@ -34,7 +34,7 @@ pub(super) async fn list(request: HttpRequest, query: Query<ListQuery>, state: D
         return HttpResponse::SeeOther().insert_header((LOCATION, location)).cookie(cookie).finish();
     }
     match jobs_page(&request, query.page.as_deref(), &state).await {
-        Ok(context) => render(&state, "jobs.html", &context),
+        Ok(context) => render(&state, &request, "jobs.html", context),
         Err(error) => for_people(&request, &state, error),
     }
 }
@@ -67,7 +67,7 @@ async fn jobs_page(request: &HttpRequest, page: Option<&str>, state: &State) -> 
 /// `GET /jobs/{id}`.
 pub(super) async fn show(request: HttpRequest, visitor: Visitor, id: Path<String>, state: Data<State>) -> HttpResponse {
     match job_page(&request, &visitor, &id, &state).await {
-        Ok(context) => render(&state, "job.html", &context),
+        Ok(context) => render(&state, &request, "job.html", context),
         Err(error) => for_people(&request, &state, error),
     }
 }
