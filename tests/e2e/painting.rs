@@ -149,7 +149,8 @@ async fn camera_and_styles_obey_the_keyboard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_picture_does_not_replace_a_newer_one() {
-    let site = Site::open().await;
+    // A page takes up to half of the places, so that others find some; here it may have several frames on their way.
+    let site = Site::with_places(6).await;
     let browser = Browser::open(Camera::Photograph).await;
     browser.go(&site.page).await;
     browser.click("input[name=style][value=\"midnight\"]").await;
