@@ -1,5 +1,6 @@
 // The server's two routes that the page uses, and the shapes of what they answer.
 
+import { follow, nameRequest } from './events.js';
 import { language, say, words } from './words.js';
 
 /** @typedef {{width: number, height: number, multiple_of: number, keep_aspect: boolean}} FrameSize */
@@ -70,6 +71,9 @@ export async function serverInfo() {
  */
 export async function generate(fields, signal) {
   const start = performance.now();
+  const name = nameRequest();
+  fields.set('request', name);
+  const end = follow(name);
   try {
     const response = await fetch('/generate', { method: 'POST', body: fields, signal });
     if (!response.ok) {
@@ -78,19 +82,21 @@ export async function generate(fields, signal) {
     }
     const answered = performance.now();
     const blob = await response.blob();
-    const end = performance.now();
+    const whole = performance.now();
     return {
       blob,
       job: response.headers.get('X-Job-Id') ?? '',
       clamped: response.headers.get('X-Clamped') ?? '',
       warnings: response.headers.get('X-Warnings') ?? '',
       timings: parseServerTiming(response.headers.get('Server-Timing') ?? ''),
-      total: end - start,
-      download: end - answered,
+      total: whole - start,
+      download: whole - answered,
     };
   } catch (error) {
     if (error instanceof PaintError || signal.aborted) throw error;
     throw new PaintError(0, words.noAnswer);
+  } finally {
+    end();
   }
 }
 

@@ -10,8 +10,8 @@ import { median } from './stats.js';
  * @property {(fields: FormData, signal: AbortSignal) => Promise<Painting>} paint
  */
 
-/** However many the server takes. */
-const MOST_IN_FLIGHT = 16;
+/** However many the server takes: browsers open six connections to a host, and not all of them are for frames. */
+const MOST_IN_FLIGHT = 4;
 const SHORTEST_GAP = 1000 / 30;
 /** Seconds between two tries, if the server does not say. */
 const LONGEST_PAUSE = 15;

@@ -155,6 +155,11 @@ impl Browser {
         serde_json::from_value(value).expect("another kind of value")
     }
 
+    /// Runs a script of others in the page.
+    pub(crate) async fn run(&self, script: &str) {
+        self.client.execute(script, Vec::new()).await.expect("the script failed");
+    }
+
     /// What `selector` shows: a canvas, a video or an image; turned about if `mirrored`.
     pub(crate) async fn picture(&self, selector: &str, mirrored: bool) -> Picture {
         self.call(include_str!("scripts/picture.js"), &[json!(selector), json!(mirrored)]).await

@@ -1,10 +1,13 @@
 //! The page in a real Chromium, against the real server and the real runner on this machine. The camera shows a photograph
 //! that moves a little, and the tests look at the pixels that come back.
 
+mod access;
 mod browser;
+mod budget;
 mod camera;
 mod clip;
 mod connection;
+mod crowd;
 mod driver;
 mod form;
 mod jobs;

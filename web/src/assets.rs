@@ -48,7 +48,7 @@ impl Assets {
         };
         let templates = Tera::new(&folder.join("templates/**/*.html").to_string_lossy())?;
         let static_files = folder.join("static");
-        let languages = Languages::load(&static_files.join("messages"))?;
+        let languages = Languages::load(&[static_files.join("messages"), folder.join("templates/messages")])?;
         Ok(Self { templates, static_files, languages })
     }
 }

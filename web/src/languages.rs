@@ -1,7 +1,8 @@
-//! The languages of the pages: `static/messages/<language>.json`, from which templates and scripts take their sentences.
+//! The languages of the pages: `static/messages/<language>.json` has the sentences of the scripts, which templates may use
+//! too; `templates/messages/<language>.json` those of the templates alone.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -10,7 +11,7 @@ const DEFAULT: &str = "en";
 
 /// Why there are no sentences.
 #[derive(Debug, thiserror::Error)]
-#[error("the sentences of static/messages cannot be used: {path}: {problem}")]
+#[error("the sentences of the pages cannot be used: {path}: {problem}")]
 pub struct LanguagesError {
     path: String,
     problem: String,
@@ -21,26 +22,28 @@ pub struct LanguagesError {
 pub(crate) struct Languages(BTreeMap<String, Map<String, Value>>);
 
 impl Languages {
-    /// Reads a folder of JSON objects. What a language lacks it borrows from English.
-    pub(crate) fn load(folder: &Path) -> Result<Self, LanguagesError> {
+    /// Reads folders of JSON objects. What a language lacks it borrows from English.
+    pub(crate) fn load(folders: &[PathBuf]) -> Result<Self, LanguagesError> {
         let error = |path: &Path, problem: &dyn ToString| LanguagesError {
             path: path.display().to_string(),
             problem: problem.to_string(),
         };
-        let mut all = BTreeMap::new();
-        for entry in std::fs::read_dir(folder).map_err(|problem| error(folder, &problem))? {
-            let path = entry.map_err(|problem| error(folder, &problem))?.path();
-            let Some(language) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
+        let mut all = BTreeMap::<String, Map<String, Value>>::new();
+        for folder in folders {
+            for entry in std::fs::read_dir(folder).map_err(|problem| error(folder, &problem))? {
+                let path = entry.map_err(|problem| error(folder, &problem))?.path();
+                let Some(language) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
+                if path.extension().is_none_or(|extension| extension != "json") {
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).map_err(|problem| error(&path, &problem))?;
+                let sentences: Map<String, Value> =
+                    serde_json::from_str(&text).map_err(|problem| error(&path, &problem))?;
+                all.entry(language.to_owned()).or_default().extend(sentences);
             }
-            let text = std::fs::read_to_string(&path).map_err(|problem| error(&path, &problem))?;
-            let sentences: Map<String, Value> =
-                serde_json::from_str(&text).map_err(|problem| error(&path, &problem))?;
-            all.insert(language.to_owned(), sentences);
         }
         let Some(complete) = all.get(DEFAULT).cloned() else {
-            return Err(error(&folder.join("en.json"), &"it is missing"));
+            return Err(error(Path::new("en.json"), &"it is missing"));
         };
         for sentences in all.values_mut() {
             for (name, sentence) in &complete {
@@ -77,8 +80,12 @@ fn wish(part: &str) -> Option<(f32, &str)> {
 mod tests {
     use super::*;
 
+    fn folders() -> [PathBuf; 2] {
+        ["static", "templates"].map(|part| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(part).join("messages"))
+    }
+
     fn shipped() -> Languages {
-        Languages::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../static/messages"))).expect("sentences")
+        Languages::load(&folders()).expect("sentences")
     }
 
     #[test]
@@ -98,10 +105,11 @@ mod tests {
 
     #[test]
     fn every_language_has_the_same_sentences_with_the_same_gaps() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../static/messages");
         let read = |language: &str| -> BTreeMap<String, String> {
-            let text = std::fs::read_to_string(format!("{folder}/{language}.json")).expect("a file");
-            serde_json::from_str(&text).expect("sentences by name")
+            let files = folders().map(|folder| folder.join(format!("{language}.json")));
+            let texts = files.map(|file| std::fs::read_to_string(file).expect("a file"));
+            let read = texts.map(|text| serde_json::from_str::<BTreeMap<_, _>>(&text).expect("sentences by name"));
+            read.into_iter().flatten().collect()
         };
         let gaps = |sentence: &str| -> Vec<String> {
             let mut gaps: Vec<String> =
