@@ -76,7 +76,7 @@ bench-model: build ## Compare latents and pictures with diffusers', and memory a
 	$(bench_model) model $(ARGS)
 
 test: ## Install what the tests need from Debian's packages, then run them all
-	@tests/prerequisites.sh --install cargo cc munged slurmctld slurmd sbatch sshd sftp-server ssh pgrep chromium chromedriver
+	@tests/prerequisites.sh --install cargo cc munged slurmctld slurmd sbatch sshd sftp-server ssh pgrep chromium chromedriver curl
 	cargo build --release --workspace
 	@# Folders of their own: a server or a cluster that runs from var/ is not disturbed.
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \

@@ -1,6 +1,7 @@
 // The server's two routes that the page uses, and the shapes of what they answer.
 
-import { words } from './words.js';
+import { follow, nameRequest } from './events.js';
+import { language, say, words } from './words.js';
 
 /** @typedef {{width: number, height: number, multiple_of: number, keep_aspect: boolean}} FrameSize */
 /** @typedef {{min: number, max: number, default: number}} Bounds */
@@ -17,7 +18,7 @@ import { words } from './words.js';
  * @property {string | null} default_style
  */
 /** @typedef {{name: string, title: string, size: FrameSize, controls: Controls, broken?: string}} ModelInfo */
-/** @typedef {{available_gpus: number, models: ModelInfo[], default_model: string}} ServerInfo */
+/** @typedef {{available_gpus: number, in_flight?: number, max_in_flight?: number, models: ModelInfo[], default_model: string}} ServerInfo */
 /**
  * @typedef {object} Painting
  * @property {Blob} blob the PNG
@@ -26,6 +27,7 @@ import { words } from './words.js';
  * @property {string} warnings what else the visitor should know, in sentences; '' if nothing
  * @property {Record<string, number>} timings milliseconds by the names of `Server-Timing`
  * @property {number} total milliseconds from the request to its last byte
+ * @property {number} download milliseconds from the answer's first byte to its last
  */
 
 /** An answer that is no picture, or, with status 0, no answer. */
@@ -42,9 +44,14 @@ export class PaintError extends Error {
     this.retryAfter = retryAfter;
   }
 
+  /** Whether a newer frame of this page took its place. */
+  get outrun() {
+    return this.status === 409;
+  }
+
   /** Whether the same request may succeed later. */
   get passing() {
-    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+    return this.status === 0 || this.outrun || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
 
@@ -64,24 +71,32 @@ export async function serverInfo() {
  */
 export async function generate(fields, signal) {
   const start = performance.now();
+  const name = nameRequest();
+  fields.set('request', name);
+  const end = follow(name);
   try {
     const response = await fetch('/generate', { method: 'POST', body: fields, signal });
     if (!response.ok) {
       const seconds = Number.parseInt(response.headers.get('Retry-After') ?? '', 10);
       throw new PaintError(response.status, await reason(response), Number.isNaN(seconds) ? null : seconds);
     }
+    const answered = performance.now();
     const blob = await response.blob();
+    const whole = performance.now();
     return {
       blob,
       job: response.headers.get('X-Job-Id') ?? '',
       clamped: response.headers.get('X-Clamped') ?? '',
       warnings: response.headers.get('X-Warnings') ?? '',
       timings: parseServerTiming(response.headers.get('Server-Timing') ?? ''),
-      total: performance.now() - start,
+      total: whole - start,
+      download: whole - answered,
     };
   } catch (error) {
     if (error instanceof PaintError || signal.aborted) throw error;
     throw new PaintError(0, words.noAnswer);
+  } finally {
+    end();
   }
 }
 
@@ -99,12 +114,27 @@ export function parseServerTiming(header) {
   return Object.fromEntries(entries.filter(([name, duration]) => name && Number.isFinite(duration)));
 }
 
+/** Where the page is not in the server's own language: what a status means for the visitor. */
+const MEANINGS = new Map([
+  [400, 'error400'],
+  [415, 'error400'],
+  [413, 'error413'],
+  [422, 'error422'],
+  [408, 'error504'],
+  [504, 'error504'],
+  [500, 'error502'],
+  [502, 'error502'],
+  [503, 'error502'],
+]);
+
 /**
- * The server's own words, as a sentence.
+ * What went wrong, as a sentence: the server's own words where they are in the page's language.
  * @param {Response} response
  */
 async function reason(response) {
+  const meaning = MEANINGS.get(response.status);
+  if (language !== 'en') return meaning ? words[meaning] : say('serverSaid', { status: response.status });
   const body = await response.json().catch(() => null);
-  const text = typeof body?.error === 'string' && body.error ? body.error : `The server answered ${response.status}`;
+  const text = typeof body?.error === 'string' && body.error ? body.error : say('serverSaid', { status: response.status });
   return text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }

@@ -1,16 +1,18 @@
 // The visitor's camera: opens it, lists the others, and explains in plain words what went wrong.
 
-import { cameraErrors } from './words.js';
+import { explanation } from './words.js';
 
-/** @typedef {{title: string, advice: string}} Explanation */
+/** @typedef {import('./store.js').Explanation} Explanation */
+
+const NAMES = ['NotAllowedError', 'NotFoundError', 'NotReadableError', 'OverconstrainedError'];
 
 /**
  * Why no camera can be opened here at all, or null.
  * @returns {Explanation | null}
  */
 function impossible() {
-  if (!window.isSecureContext) return cameraErrors.insecure;
-  if (!navigator.mediaDevices?.getUserMedia) return cameraErrors.missing;
+  if (!window.isSecureContext) return explanation('insecure');
+  if (!navigator.mediaDevices?.getUserMedia) return explanation('missing');
   return null;
 }
 
@@ -20,35 +22,21 @@ function impossible() {
  * @returns {Explanation}
  */
 export function explain(error) {
-  const reason = impossible();
-  if (reason) return reason;
-  switch (error instanceof Error ? error.name : '') {
-    case 'NotAllowedError':
-      return cameraErrors.NotAllowedError;
-    case 'NotFoundError':
-      return cameraErrors.NotFoundError;
-    case 'NotReadableError':
-      return cameraErrors.NotReadableError;
-    case 'OverconstrainedError':
-      return cameraErrors.OverconstrainedError;
-    case 'SecurityError':
-      return cameraErrors.insecure;
-    case 'AbortError':
-      return cameraErrors.AbortError;
-    default:
-      return cameraErrors.other;
-  }
+  const name = error instanceof Error ? error.name : '';
+  if (name === 'SecurityError') return explanation('insecure');
+  return impossible() ?? explanation(NAMES.includes(name) ? name : 'other');
 }
 
 /**
  * Opens a camera.
  * @param {string} deviceId of `listCameras`, or '' for the one that faces the visitor
+ * @param {[number, number]} resolution that is asked for
  * @returns {Promise<MediaStream>}
  */
-export async function openCamera(deviceId) {
+export async function openCamera(deviceId, [width, height]) {
   if (impossible()) throw new TypeError('mediaDevices is missing');
   const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: 'user' };
-  const video = { ...which, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+  const video = { ...which, width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 } };
   return navigator.mediaDevices.getUserMedia({ video, audio: false });
 }
 
@@ -70,9 +58,4 @@ export async function listCameras() {
  */
 export function facesVisitor(stream) {
   return stream.getVideoTracks()[0]?.getSettings().facingMode !== 'environment';
-}
-
-/** @param {MediaStream | null} stream */
-export function closeCamera(stream) {
-  stream?.getTracks().forEach((track) => track.stop());
 }

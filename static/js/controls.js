@@ -1,7 +1,7 @@
 // The form's controls: shows those that the chosen model has, with its bounds, and the visitor's last choices.
 
 import { recall, remember } from './store.js';
-import { words } from './words.js';
+import { say, words } from './words.js';
 
 /** @typedef {import('./api.js').ModelInfo} ModelInfo */
 /** @typedef {import('./api.js').Bounds} Bounds */
@@ -15,11 +15,13 @@ export class ControlPanel extends EventTarget {
   #models = [];
   #listed = '';
   #drawn = '';
+  #initial;
 
   /** @param {HTMLFormElement} form */
   constructor(form) {
     super();
     this.#form = form;
+    this.#initial = initial(form);
     this.#model = /** @type {HTMLSelectElement} */ (form.elements.namedItem('model'));
     this.#palette = /** @type {HTMLElement} */ (form.querySelector('#palette'));
     // Sliders and texts tell every change at once; a select tells it once in a way that every browser has.
@@ -44,6 +46,25 @@ export class ControlPanel extends EventTarget {
     return fields;
   }
 
+  /** Forgets what was chosen: the default model with its own values. */
+  reset() {
+    remember({ model: undefined, values: {} });
+    this.#model.value = this.#initial;
+    this.#drawn = '';
+    this.#draw();
+    this.dispatchEvent(new CustomEvent('change', { detail: { model: true } }));
+  }
+
+  /**
+   * Chooses the style after or before the chosen one, round and round.
+   * @param {1 | -1} step
+   */
+  turn(step) {
+    const radios = /** @type {HTMLInputElement[]} */ ([...this.#palette.querySelectorAll('input')]);
+    const place = radios.findIndex(({ checked }) => checked);
+    radios[(place + step + radios.length) % radios.length]?.click();
+  }
+
   /** @param {ModelInfo[]} models as the server lists them now */
   offer(models) {
     this.#models = models;
@@ -59,7 +80,7 @@ export class ControlPanel extends EventTarget {
   #list(models) {
     const wanted = this.#listed ? this.#model.value : (recall().model ?? this.#model.value);
     const options = models.map(({ name, title, broken }) => {
-      const option = new Option(broken ? `${title} (incomplete)` : title, name);
+      const option = new Option(broken ? say('incomplete', { title }) : title, name);
       option.disabled = Boolean(broken);
       return option;
     });
@@ -112,6 +133,8 @@ export class ControlPanel extends EventTarget {
     const schedulers = [new Option(words.ownScheduler, ''), ...controls.schedulers.map((name) => new Option(name))];
     this.#field('scheduler').replaceChildren(...schedulers);
     if (controls.schedulers.includes(last.scheduler)) this.#field('scheduler').value = last.scheduler;
+    const more = [...this.#form.querySelectorAll('#more [data-control]')];
+    /** @type {HTMLElement} */ (this.#form.querySelector('#more')).hidden = more.every((control) => /** @type {HTMLElement} */ (control).hidden);
     this.#label();
   }
 
@@ -168,6 +191,15 @@ export class ControlPanel extends EventTarget {
       output.textContent = output.getAttribute('for') === 'strength' ? `${Math.round(Number(value) * 100)} %` : value;
     }
   }
+}
+
+/**
+ * The model that the server chose.
+ * @param {HTMLFormElement} form
+ */
+function initial(form) {
+  const model = /** @type {HTMLSelectElement} */ (form.elements.namedItem('model'));
+  return [...model.options].find(({ defaultSelected }) => defaultSelected)?.value ?? model.value;
 }
 
 /**

@@ -6,6 +6,8 @@ import { words } from './words.js';
 /** @typedef {{x: number, y: number, width: number, height: number}} Crop */
 
 const JPEG_QUALITY = 0.9;
+/** For a slow line. */
+const SMALLER_JPEG = 0.65;
 
 /**
  * The frame's size for a model, and the part of the source that fills it. A source is scaled down, never up, unless the
@@ -13,9 +15,19 @@ const JPEG_QUALITY = 0.9;
  * @param {number} width of the source
  * @param {number} height of the source
  * @param {FrameSize} size
+ * @param {number | null} aspect the visitor's choice, where the model leaves one
  * @returns {{width: number, height: number, crop: Crop}}
  */
-export function fit(width, height, size) {
+export function fit(width, height, size, aspect) {
+  if (size.keep_aspect && aspect) {
+    const whole = { width, height };
+    width = Math.min(width, height * aspect);
+    height = Math.min(height, width / aspect);
+    const { crop, ...target } = fit(width, height, size, null);
+    crop.x += (whole.width - width) / 2;
+    crop.y += (whole.height - height) / 2;
+    return { ...target, crop };
+  }
   let target = { width: size.width, height: size.height };
   if (size.keep_aspect) {
     const scale = Math.min(size.width / width, size.height / height, 1);
@@ -30,18 +42,20 @@ export function fit(width, height, size) {
 
 /** Cuts frames, reusing one canvas. */
 export class FrameCutter {
+  /** Whether less quality is better than more waiting. */
+  slow = false;
   #canvas = document.createElement('canvas');
   #context = this.#canvas.getContext('2d', { alpha: false, willReadFrequently: true });
 
   /**
    * @param {HTMLVideoElement | HTMLCanvasElement} source
    * @param {FrameSize} size
-   * @param {boolean} mirror
+   * @param {{mirror: boolean, aspect: number | null}} how
    * @returns {Promise<Blob>} a JPEG
    */
-  async cut(source, size, mirror) {
+  async cut(source, size, { mirror, aspect }) {
     const [width, height] = extent(source);
-    const frame = fit(width, height, size);
+    const frame = fit(width, height, size, aspect);
     const context = this.#context;
     if (!context || !width) throw new Error(words.noFrame);
     this.#canvas.width = frame.width;
@@ -53,7 +67,7 @@ export class FrameCutter {
     return new Promise((resolve, reject) => {
       const done = (/** @type {Blob | null} */ blob) =>
         blob ? resolve(blob) : reject(new Error(words.noJpeg));
-      this.#canvas.toBlob(done, 'image/jpeg', JPEG_QUALITY);
+      this.#canvas.toBlob(done, 'image/jpeg', this.slow ? SMALLER_JPEG : JPEG_QUALITY);
     });
   }
 }

@@ -33,3 +33,14 @@ document.getElementById('copy')?.addEventListener('click', async () => {
     say('copy-status', words.notCopied);
   }
 });
+
+// Shows how the job went as soon as it has ended.
+const unfinished = document.getElementById('unfinished');
+if (unfinished) {
+  const events = new EventSource(`/jobs/${encodeURIComponent(unfinished.dataset.job ?? '')}/events`);
+  events.addEventListener('message', ({ data }) => {
+    if (JSON.parse(data).state !== 'ended') return;
+    events.close();
+    location.reload();
+  });
+}

@@ -10,7 +10,8 @@ import { median } from './stats.js';
  * @property {(fields: FormData, signal: AbortSignal) => Promise<Painting>} paint
  */
 
-const MOST_IN_FLIGHT = 2;
+/** However many the server takes: browsers open six connections to a host, and not all of them are for frames. */
+const MOST_IN_FLIGHT = 4;
 const SHORTEST_GAP = 1000 / 30;
 /** Seconds between two tries, if the server does not say. */
 const LONGEST_PAUSE = 15;
@@ -49,9 +50,18 @@ export class Loop extends EventTarget {
     window.addEventListener('online', () => this.#soon());
   }
 
-  /** @param {number} frames that the server takes at once */
-  set limit(frames) {
-    this.#limit = Math.max(1, Math.min(MOST_IN_FLIGHT, Math.floor(frames) || 1));
+  /** Frames that are on their way. */
+  get inFlight() {
+    return this.#flying.size;
+  }
+
+  /**
+   * Takes up to half of the server's free places, so that others find some.
+   * @param {import('./api.js').ServerInfo} info
+   */
+  share({ available_gpus: most, in_flight: all = 0, max_in_flight: places = most }) {
+    const others = Math.max(0, all - this.#flying.size);
+    this.#limit = Math.max(1, Math.min(MOST_IN_FLIGHT, most, Math.ceil((places - others) / 2)));
   }
 
   /** @param {{once: boolean}} how `once`: one picture, and another only after `changed` */
@@ -140,7 +150,7 @@ export class Loop extends EventTarget {
    * @param {unknown} error
    */
   #failed(number, error) {
-    if (number <= this.#troubled) return;
+    if (number <= this.#troubled || (error instanceof PaintError && error.outrun)) return;
     this.#troubled = this.#sent;
     this.#latencies = [];
     if (error instanceof PaintError && !error.passing) {

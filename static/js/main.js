@@ -1,41 +1,49 @@
-// Wires the page: camera or photo → loop → server → view. The form itself works without any of this.
+// Wires the page: source → loop → server → view. The form itself works without any of this.
 
 import { PaintError, generate, serverInfo } from './api.js';
-import { closeCamera, explain } from './camera.js';
+import { wireBar } from './bar.js';
 import { ControlPanel } from './controls.js';
-import { FrameCutter, drawPhoto, extent, fit } from './frames.js';
+import { button, element } from './dom.js';
+import { FrameCutter, extent, fit } from './frames.js';
+import { listen } from './keys.js';
+import { kiosk, watchForRest } from './kiosk.js';
+import { followLink } from './link.js';
 import { Loop } from './loop.js';
 import { CameraPicker } from './picker.js';
-import { Store } from './store.js';
-import { View, element } from './view.js';
-import { words } from './words.js';
+import { drawSeed, markPreset, offerPresets, rollDice } from './presets.js';
+import { SourceError, Sources } from './sources.js';
+import { Store, recall, remember } from './store.js';
+import { View } from './view.js';
+import { say, words } from './words.js';
 
-const INFO_EVERY_MS = 30_000;
+/** @typedef {import('./sources.js').Kind} Kind */
+
+const INFO_EVERY_MS = 10_000;
 const SAID_MS = 8_000;
+/** Milliseconds on the line beyond which smaller frames are better than beautiful ones. */
+const SLOW_LINE_MS = 1000;
 
+followLink();
 const form = element('painter', HTMLFormElement);
 const video = element('video', HTMLVideoElement);
-const still = element('still', HTMLCanvasElement);
-const device = element('device', HTMLSelectElement);
-const mirror = element('mirror', HTMLInputElement);
-const file = element('input', HTMLInputElement);
+const photo = element('input', HTMLInputElement);
+const clip = element('clip', HTMLInputElement);
+const more = element('more', HTMLDetailsElement);
 
 const store = new Store();
 const view = new View(store);
 const panel = new ControlPanel(form);
-const picker = new CameraPicker(device, mirror);
+const picker = new CameraPicker();
+const sources = new Sources(video, element('still', HTMLCanvasElement), picker);
 const cutter = new FrameCutter();
 const loop = new Loop({ grab, paint: generate });
-
-/** @type {MediaStream | null} */
-let stream = null;
-/** Which opening of a source is the latest; an earlier one that is answered late is thrown away. */
-let opening = 0;
+const bar = wireBar(store, () => panel.fields(), sayForAWhile);
 
 /** Asks the server what it has now. */
 async function learn() {
   const info = await serverInfo();
-  loop.limit = info.available_gpus;
+  loop.share(info);
+  view.figures.tell(info);
   panel.offer(info.models);
   shape();
 }
@@ -44,60 +52,63 @@ async function learn() {
 async function grab() {
   if (!panel.model) await learn();
   if (!panel.model) throw new PaintError(503, words.noModel);
-  const live = store.state.phase === 'live';
-  const frame = await cutter.cut(live ? video : still, panel.model.size, live && store.state.mirrored);
-  const fields = panel.fields();
+  const how = { mirror: sources.mirrored, aspect: picker.aspect };
+  const frame = await cutter.cut(sources.element, panel.model.size, how);
+  const fields = drawSeed(panel.fields());
   fields.set('input', frame, 'frame.jpg');
   return fields;
 }
 
-/** Shows the camera or the photo cropped as the model crops it. */
+/** Shows the source cropped as the model crops it. */
 function shape() {
-  const [width, height] = extent(store.state.phase === 'photo' ? still : video);
+  const [width, height] = extent(sources.element);
   if (!width || !panel.model) return;
-  const frame = fit(width, height, panel.model.size);
+  const frame = fit(width, height, panel.model.size, picker.aspect);
   view.shape(frame.width, frame.height);
 }
 
 function stop() {
-  opening += 1;
   loop.stop();
-  closeCamera(stream);
-  stream = null;
-  video.srcObject = null;
-  store.set({ phase: 'idle', status: '', alert: '' });
+  sources.stop();
+  store.set({ phase: 'idle', paused: false, status: '', alert: '' });
 }
 
-async function start() {
-  if (store.state.phase === 'opening') return;
+/**
+ * @param {Kind} kind
+ * @param {File} [file]
+ */
+async function open(kind, file) {
   stop();
-  const mine = opening;
-  store.set({ phase: 'opening', trouble: null });
+  store.set({ phase: kind === 'camera' || kind === 'screen' ? 'opening' : 'idle', trouble: null });
   try {
-    const opened = await picker.open();
-    if (mine !== opening) return closeCamera(opened.stream);
-    stream = opened.stream;
-    stream.getVideoTracks()[0].addEventListener('ended', () => {
-      if (mine !== opening) return;
-      stop();
-      store.set({ trouble: words.cameraEnded });
-    });
-    video.srcObject = stream;
-    await video.play();
-    if (mine !== opening) return;
-    if (opened.substitute) sayForAWhile(words.chosenCameraGone);
+    if (!(await sources.open(kind, file))) return;
   } catch (error) {
-    if (mine !== opening) return;
     stop();
-    store.set({ trouble: explain(error) });
+    if (!(error instanceof SourceError)) throw error;
+    store.set({ trouble: error.reason });
     return;
   }
-  await picker.offer(stream);
-  if (mine !== opening) return;
-  file.value = '';
-  store.set({ phase: 'live', painting: null, mirrored: mirror.checked });
+  if (kind !== 'photo') photo.value = '';
+  store.set({ phase: kind === 'photo' ? 'photo' : 'live', painting: null, mirrored: sources.mirrored });
+  if (sources.substitute) sayForAWhile(words.chosenCameraGone);
   shape();
-  loop.start({ once: false });
+  loop.start({ once: kind === 'photo' });
+}
+
+const start = () => store.state.phase !== 'opening' && open('camera');
+const toggle = () => (store.state.phase === 'live' ? stop() : start());
+
+function pause() {
+  if (store.state.phase !== 'live') return;
+  const paused = !store.state.paused;
+  store.set({ paused });
+  if (paused) {
+    loop.stop();
+    video.pause();
+  } else {
+    video.play();
+    loop.start({ once: false });
+  }
 }
 
 /** @param {string} text */
@@ -106,55 +117,36 @@ function sayForAWhile(text) {
   setTimeout(() => store.state.status === text && store.set({ status: '' }), SAID_MS);
 }
 
-async function paintPhoto() {
-  const photo = file.files?.[0];
-  if (!photo) return;
-  stop();
-  const mine = opening;
-  try {
-    await drawPhoto(photo, still);
-  } catch {
-    if (mine === opening) store.set({ trouble: words.noPicture });
-    return;
-  }
-  if (mine !== opening) return;
-  store.set({ phase: 'photo', painting: null, trouble: null });
-  shape();
-  loop.start({ once: true });
-}
-
-function savePicture() {
-  const { painting } = store.state;
-  if (!painting) return;
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(painting.blob);
-  link.download = `livewebcam-${painting.job || 'picture'}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-const toggle = () => (store.state.phase === 'live' ? stop() : start());
-
 loop.addEventListener('painted', (event) => {
   const { painting, recovered } = /** @type {CustomEvent} */ (event).detail;
   const before = store.state.painting;
+  const changes = painting.clamped.replaceAll('=', ' ').replaceAll('->', ' → ');
   const news = [
-    painting.clamped && painting.clamped !== before?.clamped ? words.clamped(painting.clamped) : '',
-    painting.warnings && painting.warnings !== before?.warnings ? words.warned(painting.warnings) : '',
+    painting.clamped && painting.clamped !== before?.clamped ? say('clamped', { changes }) : '',
+    painting.warnings && painting.warnings !== before?.warnings ? sentence(painting.warnings) : '',
   ].filter(Boolean);
   store.set({ painting });
+  cutter.slow = view.figures.line > SLOW_LINE_MS;
   if (recovered) store.set({ status: '', alert: '' });
   if (news.length > 0) sayForAWhile(news.join(' '));
 });
+/** @param {string} text */
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
 loop.addEventListener('retrying', (event) => {
   const { error, seconds } = /** @type {CustomEvent} */ (event).detail;
-  if (error.status === 0) store.set({ status: words.lost(seconds), alert: '' });
-  else if (error.status === 429) store.set({ status: words.busy(seconds), alert: '' });
-  else store.set({ status: '', alert: words.failed(error.message, seconds) });
+  if (error.status === 0) store.set({ status: say('lost', { seconds }), alert: '' });
+  else if (error.status === 429) store.set({ status: say('busy', { seconds }), alert: '' });
+  else store.set({ status: '', alert: say('failed', { reason: error.message, seconds }) });
+  if (error.status === 429) learn().catch(() => {});
 });
 loop.addEventListener('refused', (event) => {
   store.set({ status: '', alert: /** @type {CustomEvent} */ (event).detail.message });
   learn().catch(() => {});
+});
+sources.addEventListener('ended', (event) => {
+  stop();
+  store.set({ trouble: /** @type {CustomEvent} */ (event).detail });
 });
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -162,30 +154,51 @@ let settling;
 panel.addEventListener('change', (event) => {
   const { model } = /** @type {CustomEvent} */ (event).detail;
   view.showStyle();
-  if (model) shape();
+  if (model) {
+    markPreset();
+    shape();
+  }
   clearTimeout(settling);
   settling = setTimeout(() => loop.changed({ restart: model }), model ? 0 : 150);
 });
+picker.addEventListener('camera', () => sources.kind === 'camera' && open('camera'));
+picker.addEventListener('shape', () => {
+  store.set({ mirrored: sources.mirrored });
+  shape();
+  loop.changed({ restart: false });
+});
 
-element('start', HTMLButtonElement).addEventListener('click', start);
-element('toggle', HTMLButtonElement).addEventListener('click', toggle);
-element('save', HTMLButtonElement).addEventListener('click', savePicture);
-for (const button of document.querySelectorAll('.choose')) button.addEventListener('click', () => file.click());
-device.addEventListener('change', () => store.state.phase === 'live' && start());
-mirror.addEventListener('change', () => store.set({ mirrored: mirror.checked }));
+button('start').addEventListener('click', start);
+button('toggle').addEventListener('click', toggle);
+button('pause').addEventListener('click', pause);
+for (const choose of document.querySelectorAll('.choose')) choose.addEventListener('click', () => photo.click());
+button('choose-video').addEventListener('click', () => clip.click());
+button('choose-screen').addEventListener('click', () => open('screen'));
+button('choose-screen').hidden = !navigator.mediaDevices?.getDisplayMedia;
+photo.removeAttribute('capture'); // it would keep phones from offering their album
+photo.addEventListener('change', () => photo.files?.[0] && open('photo', photo.files[0]));
+clip.addEventListener('change', () => clip.files?.[0] && open('video', clip.files[0]));
 video.addEventListener('resize', shape);
-file.removeAttribute('capture'); // it would keep phones from offering their album
-file.addEventListener('change', paintPhoto);
+more.open = recall().more ?? false;
+more.addEventListener('toggle', () => remember({ more: more.open }));
 form.noValidate = true; // nothing is submitted any more
 form.addEventListener('submit', (event) => event.preventDefault());
-document.addEventListener('keydown', (event) => {
-  const modified = event.ctrlKey || event.altKey || event.metaKey || event.shiftKey;
-  if (event.code !== 'Space' || modified || event.repeat || document.activeElement !== document.body) return;
-  event.preventDefault();
-  toggle();
-});
-navigator.mediaDevices?.addEventListener('devicechange', () => stream && picker.offer(stream));
+navigator.mediaDevices?.addEventListener('devicechange', () => sources.kind === 'camera' && picker.offer(sources.stream));
 window.addEventListener('pagehide', stop);
+
+offerPresets();
+store.set({ view: kiosk ? 'picture' : (recall().view ?? 'picture') });
+if (kiosk) {
+  watchForRest(video, () => {
+    stop();
+    store.set({ painting: null, trouble: null });
+    panel.reset();
+  });
+} else {
+  const steps = { ArrowLeft: () => panel.turn(-1), ArrowRight: () => panel.turn(1) };
+  const letters = { p: pause, s: bar.save, r: bar.record, v: bar.nextView, f: bar.fullScreen, l: bar.share };
+  listen({ ' ': toggle, ...letters, ...steps, m: () => picker.flip(), d: rollDice });
+}
 
 learn().catch(() => {});
 setInterval(() => {

@@ -1,22 +1,49 @@
-// Which camera: the list to choose from, and the choice of the last visit.
+// Which camera, and how: the list to choose from, and the choice of the last visit.
 
 import { facesVisitor, listCameras, openCamera } from './camera.js';
+import { element } from './dom.js';
 import { recall, remember } from './store.js';
-import { words } from './words.js';
+import { say } from './words.js';
 
-export class CameraPicker {
-  #device;
-  #mirror;
+/** Fires `camera` where another camera or another resolution is wanted, `shape` for another crop or mirroring. */
+export class CameraPicker extends EventTarget {
+  #device = element('device', HTMLSelectElement);
+  #resolution = element('resolution', HTMLSelectElement);
+  #aspect = element('aspect', HTMLSelectElement);
+  #mirror = element('mirror', HTMLInputElement);
 
-  /**
-   * @param {HTMLSelectElement} device
-   * @param {HTMLInputElement} mirror
-   */
-  constructor(device, mirror) {
-    this.#device = device;
-    this.#mirror = mirror;
-    device.addEventListener('change', () => remember({ device: device.value }));
-    mirror.addEventListener('change', () => remember({ mirror: mirror.checked }));
+  constructor() {
+    super();
+    const { resolution, aspect } = recall();
+    if (resolution) this.#resolution.value = resolution;
+    if (aspect) this.#aspect.value = aspect;
+    for (const [field, name, event] of /** @type {const} */ ([
+      [this.#device, 'device', 'camera'],
+      [this.#resolution, 'resolution', 'camera'],
+      [this.#aspect, 'aspect', 'shape'],
+    ])) {
+      field.addEventListener('change', () => {
+        remember({ [name]: field.value });
+        this.dispatchEvent(new Event(event));
+      });
+    }
+    this.#mirror.addEventListener('change', () => {
+      remember({ mirror: this.mirrored });
+      this.dispatchEvent(new Event('shape'));
+    });
+  }
+
+  get mirrored() {
+    return this.#mirror.checked;
+  }
+
+  flip() {
+    this.#mirror.click();
+  }
+
+  /** The width that is wanted for a height of 1, or null for the source's own. */
+  get aspect() {
+    return Number(this.#aspect.value) || null;
   }
 
   /**
@@ -24,12 +51,13 @@ export class CameraPicker {
    * @returns {Promise<{stream: MediaStream, substitute: boolean}>}
    */
   async open() {
+    const [width, height] = this.#resolution.value.split('x').map(Number);
     const wanted = this.#device.value || recall().device || '';
     try {
-      return { stream: await openCamera(wanted), substitute: false };
+      return { stream: await openCamera(wanted, [width, height]), substitute: false };
     } catch (error) {
       if (!wanted || !(error instanceof Error) || error.name !== 'OverconstrainedError') throw error;
-      return { stream: await openCamera(''), substitute: true };
+      return { stream: await openCamera('', [width, height]), substitute: true };
     }
   }
 
@@ -40,10 +68,10 @@ export class CameraPicker {
   async offer(stream) {
     if (stream) this.#mirror.checked = recall().mirror ?? facesVisitor(stream);
     const cameras = await listCameras().catch(() => []);
-    const options = cameras.map(({ id, label }, index) => new Option(label || words.aCamera(index + 1), id));
+    const options = cameras.map(({ id, label }, index) => new Option(label || say('aCamera', { number: index + 1 }), id));
     const current = stream?.getVideoTracks()[0]?.getSettings().deviceId ?? this.#device.value;
     this.#device.replaceChildren(...options);
     this.#device.value = current;
-    this.#device.hidden = cameras.length < 2;
+    /** @type {HTMLElement} */ (this.#device.parentElement).hidden = cameras.length < 2;
   }
 }

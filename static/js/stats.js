@@ -18,18 +18,20 @@ export function median(numbers) {
 }
 
 /**
- * The parts of one painting's time. What the server does not account for was spent on the line.
+ * The parts of one painting's time. What the server does not account for was spent on the line; reading the upload is
+ * the line's too.
  * @param {Painting} painting
  */
-function split({ timings, total }) {
-  const sum = (/** @type {string[]} */ ...names) => names.reduce((all, name) => all + (timings[name] ?? 0), 0);
-  const queue = sum('stage', 'submit', 'queue', 'retrieve');
-  const paint = sum('load', 'paint');
-  return { network: Math.max(0, total - queue - paint), queue, paint };
+function split({ timings, total, download }) {
+  const { stage = 0, submit = 0, queue = 0, load = 0, paint = 0, retrieve = 0 } = timings;
+  const waiting = stage + submit + queue + retrieve;
+  return { upload: Math.max(0, total - waiting - load - paint - download), queue: waiting, load, paint, download };
 }
 
+const PARTS = /** @type {const} */ (['upload', 'queue', 'load', 'paint', 'download']);
+
 export class Stats {
-  /** @type {{at: number, total: number, network: number, queue: number, paint: number}[]} */
+  /** @type {({at: number, total: number} & ReturnType<typeof split>)[]} */
   #shown = [];
 
   /**
@@ -53,11 +55,7 @@ export class Stats {
     return {
       rate: gaps.length > 1 ? 1000 / median(gaps) : null,
       delay: median(shown.map(({ total }) => total)),
-      parts: [
-        ['network', median(shown.map(({ network }) => network))],
-        ['queue', median(shown.map(({ queue }) => queue))],
-        ['paint', median(shown.map(({ paint }) => paint))],
-      ],
+      parts: PARTS.map((part) => [part, median(shown.map((painting) => painting[part]))]),
     };
   }
 }

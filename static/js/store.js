@@ -9,12 +9,14 @@
  * @property {string} alert what went wrong with a frame
  * @property {import('./api.js').Painting | null} painting the newest
  * @property {boolean} mirrored
+ * @property {boolean} paused
+ * @property {string} view 'picture', 'side' or 'compare'
  */
 
 /** Holds the state and fires `change` with the set of changed keys as `detail`. */
 export class Store extends EventTarget {
   /** @type {Readonly<State>} */
-  state = { phase: 'idle', trouble: null, status: '', alert: '', painting: null, mirrored: true };
+  state = { phase: 'idle', trouble: null, status: '', alert: '', painting: null, mirrored: true, paused: false, view: 'picture' };
 
   /** @param {Partial<State>} patch */
   set(patch) {
@@ -32,6 +34,11 @@ const KEY = 'livewebcam';
  * @typedef {object} Memory
  * @property {string} [device]
  * @property {boolean} [mirror]
+ * @property {string} [resolution]
+ * @property {string} [aspect]
+ * @property {string} [view]
+ * @property {boolean} [keys]
+ * @property {boolean} [more] whether the further settings are open
  * @property {string} [model]
  * @property {Record<string, Record<string, string>>} [values] by model, then by field
  */

@@ -1,46 +1,33 @@
-// Draws the state: the picture, what covers it, the camera beside it, and the quiet line of figures.
+// Draws the state: the picture, what covers it, and which tools there are.
 
-import { Stats } from './stats.js';
-import { words } from './words.js';
+import { PictureCanvas } from './canvas.js';
+import { button, calm, element, part } from './dom.js';
+import { FigureLine } from './figures.js';
+import { say, words } from './words.js';
 
 /** @typedef {import('./api.js').Painting} Painting */
 /** @typedef {import('./store.js').Store} Store */
 
-const FIGURES_EVERY_MS = 500;
-
-/**
- * @template {HTMLElement} T
- * @param {string} id
- * @param {new () => T} type
- * @returns {T}
- */
-export function element(id, type) {
-  const found = document.getElementById(id);
-  if (!(found instanceof type)) throw new Error(`the page has no ${type.name} with the id ${id}`);
-  return found;
-}
-
-/** @param {string} id */
-const part = (id) => element(id, HTMLElement);
-
-const calm = matchMedia('(prefers-reduced-motion: reduce)');
+/** Of a photo, which comes once. */
+const FADE_MS = 400;
 
 export class View {
+  figures = new FigureLine();
   #store;
-  #picture = element('picture', HTMLCanvasElement);
   #glow = element('glow', HTMLCanvasElement);
   #video = element('video', HTMLVideoElement);
-  #stats = new Stats();
+  #picture = new PictureCanvas(element('picture', HTMLCanvasElement));
   #decoding = 0;
   #drawn = 0;
   #waitedSince = 0;
-  #figuresAt = 0;
 
   /** @param {Store} store */
   constructor(store) {
     this.#store = store;
     store.addEventListener('change', (event) => this.#update(/** @type {CustomEvent} */ (event).detail));
     setInterval(() => this.#wait(), 1000);
+    const cut = element('cut', HTMLInputElement);
+    cut.addEventListener('input', () => part('stage').style.setProperty('--cut', `${cut.value}%`));
   }
 
   /**
@@ -62,19 +49,44 @@ export class View {
 
   /** @param {Set<string>} changed */
   #update(changed) {
-    const { phase, painting, trouble, status, alert, mirrored } = this.#store.state;
+    const { phase, painting, trouble, status, alert, mirrored, paused, view } = this.#store.state;
     if (changed.has('painting') && painting) this.#paint(painting);
     if (changed.has('phase')) {
-      this.#stats.clear();
+      this.figures.clear();
       this.#waitedSince = performance.now();
     }
     this.#video.classList.toggle('mirrored', mirrored);
     this.#cover(phase, painting !== null);
-    this.#say('status', status);
+    this.#say('status', status || (paused ? words.paused : ''));
     this.#say('alert', alert);
     if (changed.has('trouble')) this.#explain(trouble);
-    if (!painting) this.#picture.hidden = true;
-    if (phase === 'idle') part('figures').hidden = true;
+    if (!painting) part('picture').hidden = true;
+    this.#arrange(view, phase, painting !== null);
+    this.#pauseButton(paused, phase);
+  }
+
+  /**
+   * @param {string} view
+   * @param {string} phase
+   * @param {boolean} painted
+   */
+  #arrange(view, phase, painted) {
+    part('painter').dataset.view = view;
+    const working = phase === 'live' || phase === 'photo';
+    part('cut').hidden = view !== 'compare' || !working || !painted;
+    for (const radio of part('views').querySelectorAll('input')) radio.checked = radio.value === view;
+  }
+
+  /**
+   * @param {boolean} paused
+   * @param {string} phase
+   */
+  #pauseButton(paused, phase) {
+    const name = paused ? words.resume : words.pause;
+    part('pause').hidden = phase !== 'live';
+    part('pause').setAttribute('aria-label', name);
+    part('pause').title = `${name} (P)`;
+    part('pause').querySelector('use')?.setAttribute('href', paused ? '#resume-sign' : '#pause-sign');
   }
 
   /**
@@ -91,16 +103,16 @@ export class View {
     part('overlay').hidden = !covered;
     part('waiting').hidden = covered || !working || painted;
     this.#wait();
-    part('actions').hidden = covered;
-    part('camera-choices').hidden = phase !== 'live';
-    part('journey').hidden = working || painted;
+    part('bar').hidden = covered;
     part('save').hidden = !painted;
+    part('record').hidden = !painted;
+    button('start').disabled = phase === 'opening';
+    part('start').textContent = phase === 'opening' ? words.cameraOpening : words.start;
     part('toggle').textContent = phase === 'live' ? words.stop : words.start;
     if (focused && !covered) part('toggle').focus();
+    part('camera').hidden = !working;
     this.#video.hidden = phase !== 'live';
     part('still').hidden = phase !== 'photo';
-    part('camera-off').hidden = working;
-    part('camera-off').textContent = phase === 'opening' ? words.cameraOpening : words.cameraOff;
   }
 
   /** @param {import('./store.js').Explanation | null} trouble */
@@ -127,50 +139,24 @@ export class View {
   #wait() {
     if (part('waiting').hidden) return;
     const seconds = Math.floor((performance.now() - this.#waitedSince) / 1000);
-    part('waited').textContent = seconds >= 3 ? words.waited(seconds) : '';
+    part('waited').textContent = seconds >= 3 ? say('waited', { seconds }) : '';
   }
 
   /** @param {Painting} painting */
   async #paint(painting) {
     const number = ++this.#decoding;
     const bitmap = await createImageBitmap(painting.blob);
-    if (number > this.#drawn && this.#store.state.painting) {
-      this.#drawn = number;
-      this.#picture.width = bitmap.width;
-      this.#picture.height = bitmap.height;
-      this.#picture.getContext('2d')?.drawImage(bitmap, 0, 0);
-      this.#picture.hidden = false;
-      this.shape(bitmap.width, bitmap.height);
-      if (!calm.matches || !this.#stats.figures()) this.#glowLike(bitmap);
-      this.#measure(painting);
-    }
-    bitmap.close();
+    if (number < this.#drawn || !this.#store.state.painting) return bitmap.close();
+    this.#drawn = number;
+    this.shape(bitmap.width, bitmap.height);
+    if (!calm.matches || !this.figures.gap) this.#glowLike(bitmap);
+    const live = this.#store.state.phase === 'live';
+    this.#picture.show(bitmap, live ? (this.figures.gap ?? 0) : FADE_MS);
+    this.figures.add(painting, live);
   }
 
   /** @param {CanvasImageSource} source */
   #glowLike(source) {
     this.#glow.getContext('2d')?.drawImage(source, 0, 0, this.#glow.width, this.#glow.height);
-  }
-
-  /** @param {Painting} painting */
-  #measure(painting) {
-    const now = performance.now();
-    this.#stats.add(painting, now);
-    const figures = this.#stats.figures();
-    if (!figures || (now - this.#figuresAt < FIGURES_EVERY_MS && !part('figures').hidden)) return;
-    this.#figuresAt = now;
-    const live = this.#store.state.phase === 'live';
-    part('rate').textContent = live && figures.rate ? words.rate(figures.rate) : '';
-    part('delay').textContent = words.delay(figures.delay);
-    part('parts').textContent = words.parts(figures.parts);
-    const whole = figures.parts.reduce((sum, [, ms]) => sum + ms, 0) || 1;
-    let left = 0;
-    for (const [name, ms] of figures.parts) {
-      const bar = part('figures').querySelector(`.part-${name}`);
-      bar?.setAttribute('x', `${left}%`);
-      bar?.setAttribute('width', `${(ms / whole) * 100}%`);
-      left += (ms / whole) * 100;
-    }
-    part('figures').hidden = false;
   }
 }

@@ -37,6 +37,11 @@ impl Browser {
         Self::with_preferences(camera, json!({})).await
     }
 
+    /// Of a visitor who reads this language.
+    pub(crate) async fn speaking(language: &str) -> Self {
+        Self::with_preferences(Camera::Missing, json!({ "intl.accept_languages": language })).await
+    }
+
     /// Without JavaScript.
     pub(crate) async fn plain() -> Self {
         let no_script = json!({ "profile.managed_default_content_settings.javascript": 2 });
@@ -148,6 +153,11 @@ impl Browser {
         let script = format!("return ({})(...arguments)", function.trim().trim_end_matches(';'));
         let value = self.client.execute(&script, arguments.to_vec()).await.expect("the script failed");
         serde_json::from_value(value).expect("another kind of value")
+    }
+
+    /// Runs a script of others in the page.
+    pub(crate) async fn run(&self, script: &str) {
+        self.client.execute(script, Vec::new()).await.expect("the script failed");
     }
 
     /// What `selector` shows: a canvas, a video or an image; turned about if `mirrored`.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::browser::{Browser, Camera};
 use crate::site::Site;
-use crate::switching::choose;
+use crate::switching::{choose, open_more};
 
 #[derive(Deserialize)]
 struct Contrast {
@@ -81,6 +81,7 @@ async fn the_form_of_a_model_with_a_prompt_fits_a_phone_and_can_be_read() {
     browser.go(&site.page).await;
     browser.until("document.querySelector('#model').options.length === 2").await;
     choose(&browser, "tiny/sd15").await;
+    open_more(&browser).await;
     assert!(browser.is_shown("#negative_prompt").await && browser.is_shown("#scheduler").await);
     is_legible(&browser, "the form").await;
     phone(&browser).await;

@@ -149,7 +149,8 @@ async fn camera_and_styles_obey_the_keyboard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_picture_does_not_replace_a_newer_one() {
-    let site = Site::open().await;
+    // A page takes up to half of the places, so that others find some; here it may have several frames on their way.
+    let site = Site::with_places(6).await;
     let browser = Browser::open(Camera::Photograph).await;
     browser.go(&site.page).await;
     browser.click("input[name=style][value=\"midnight\"]").await;
@@ -161,6 +162,7 @@ async fn an_older_picture_does_not_replace_a_newer_one() {
     browser.click("input[name=style][value=\"yellow ink\"]").await;
     browser.until("window.sent.passed").await;
     browser.until_picture("#picture", |now| now.distance(&older) > 40.0).await;
+    browser.until("document.querySelector('#picture').dataset.fading === undefined").await;
     let newer = painting(&browser).await;
 
     browser.eval::<()>("window.release()").await;

@@ -19,6 +19,7 @@ pub(crate) struct Site {
     pub(crate) jobs_link: String,
     root: PathBuf,
     port: u16,
+    places: usize,
     stop: oneshot::Sender<()>,
     served: JoinHandle<anyhow::Result<()>>,
 }
@@ -27,12 +28,19 @@ pub(crate) struct Site {
 pub(crate) struct Place {
     root: PathBuf,
     port: u16,
+    /// Frames that may be in flight at once; 0 for the default.
+    places: usize,
 }
 
 impl Site {
     /// On the embedded default: transport `local`, scheduler `process`, model `starter`.
     pub(crate) async fn open() -> Self {
-        Self::reopen(Place { root: driver().new_folder("root-"), port: 0 }).await
+        Self::with_places(0).await
+    }
+
+    /// The same with so many frames in flight at once.
+    pub(crate) async fn with_places(places: usize) -> Self {
+        Self::reopen(Place { root: driver().new_folder("root-"), port: 0, places }).await
     }
 
     /// The same with these models of `runner/tests/parity` installed.
@@ -41,7 +49,7 @@ impl Site {
         for model in models {
             install(&Root::new(&root), model);
         }
-        Self::reopen(Place { root, port: 0 }).await
+        Self::reopen(Place { root, port: 0, places: 0 }).await
     }
 
     pub(crate) async fn reopen(place: Place) -> Self {
@@ -49,6 +57,7 @@ impl Site {
         settings.server.port = place.port;
         settings.server.assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         settings.cluster.root = place.root.clone();
+        settings.limits.max_in_flight = place.places;
         let application = Application::build(settings).await.expect("a server");
         let port = application.address().port();
         let (page, jobs_link) = application.links();
@@ -59,14 +68,14 @@ impl Site {
         };
         let served = tokio::spawn(application.run_until(shutdown));
         let jobs_link = jobs_link.expect("an operator");
-        Self { page, jobs_link, root: place.root, port, stop, served }
+        Self { page, jobs_link, root: place.root, port, places: place.places, stop, served }
     }
 
     /// Stops the server as the program does when it is told to.
     pub(crate) async fn close(self) -> Place {
         self.stop.send(()).expect("the server has stopped by itself");
         self.served.await.expect("the server panicked").expect("the server failed");
-        Place { root: self.root, port: self.port }
+        Place { root: self.root, port: self.port, places: self.places }
     }
 
     pub(crate) fn root(&self) -> Root {

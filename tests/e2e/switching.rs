@@ -19,6 +19,13 @@ pub(crate) async fn choose(browser: &Browser, model: &str) {
     browser.click(&format!("#model option[value=\"{model}\"]")).await;
 }
 
+/// Opens the further settings, which the page then keeps open.
+pub(crate) async fn open_more(browser: &Browser) {
+    if browser.is_shown("#more").await && !browser.eval::<bool>("document.querySelector('#more').open").await {
+        browser.click("#more > summary").await;
+    }
+}
+
 async fn fill(browser: &Browser, selector: &str, value: &str) {
     let now: String = browser.call(include_str!("scripts/fill.js"), &[json!(selector), json!(value)]).await;
     assert_eq!(now, value, "{selector}");
@@ -56,6 +63,8 @@ async fn the_form_follows_the_model() {
     assert_eq!(form(&browser).await, starter);
 
     choose(&browser, "tiny/sdturbo").await;
+    assert_eq!(form(&browser).await, json!({ "prompt": "", "strength": "0.01 to 1: 0.5" }));
+    open_more(&browser).await;
     let turbo = json!({
         "prompt": "", "steps": "1 to 4: 2", "strength": "0.01 to 1: 0.5", "seed": "", "scheduler": "",
     });
@@ -93,6 +102,7 @@ async fn what_is_asked_is_painted_and_models_change_without_a_restart() {
     browser.go(&site.page).await;
     browser.until("document.querySelector('#model').options.length === 3").await;
     choose(&browser, "tiny/sd15").await;
+    open_more(&browser).await;
     browser.type_into("#prompt", "a cat in the style of Van Gogh").await;
     browser.type_into("#negative_prompt", "blurry").await;
     browser.type_into("#seed", "4711").await;

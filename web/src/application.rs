@@ -24,6 +24,8 @@ use crate::transport::Transport;
 /// Uploads in memory at once, and of these decoded at once.
 const UPLOADS: usize = 32;
 const DECODERS: usize = 2;
+/// Browsers that follow their frames at once.
+const LISTENERS: usize = 64;
 
 /// What every handler has at hand.
 pub(crate) struct State {
@@ -34,6 +36,7 @@ pub(crate) struct State {
     pub(crate) operator: Operator,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) decoders: Arc<Semaphore>,
+    pub(crate) listeners: Arc<Semaphore>,
 }
 
 /// A server that listens but does not answer before [`Application::run_until`].
@@ -82,7 +85,8 @@ impl Application {
         let static_files = assets.static_files.clone();
         let uploads = Arc::new(Semaphore::new(UPLOADS));
         let decoders = Arc::new(Semaphore::new(DECODERS));
-        let state = Data::new(State { settings, dispatcher, catalog, assets, operator, uploads, decoders });
+        let listeners = Arc::new(Semaphore::new(LISTENERS));
+        let state = Data::new(State { settings, dispatcher, catalog, assets, operator, uploads, decoders, listeners });
         let shared = state.clone();
         let server = HttpServer::new(move || {
             let files = actix_files::Files::new("", &static_files);

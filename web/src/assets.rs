@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tera::Tera;
 
+use crate::languages::{Languages, LanguagesError};
+
 /// Why there are no pages.
 #[derive(Debug, thiserror::Error)]
 pub enum AssetsError {
@@ -16,12 +18,16 @@ pub enum AssetsError {
     /// A template is broken.
     #[error("the templates cannot be read")]
     Templates(#[from] tera::Error),
+    /// The sentences are missing or broken.
+    #[error(transparent)]
+    Languages(#[from] LanguagesError),
 }
 
 /// The pages' templates and the folder of their styles and scripts.
 pub(crate) struct Assets {
     pub(crate) templates: Tera,
     pub(crate) static_files: PathBuf,
+    pub(crate) languages: Languages,
 }
 
 impl Assets {
@@ -41,6 +47,8 @@ impl Assets {
             return Err(AssetsError::Missing { looked });
         };
         let templates = Tera::new(&folder.join("templates/**/*.html").to_string_lossy())?;
-        Ok(Self { templates, static_files: folder.join("static") })
+        let static_files = folder.join("static");
+        let languages = Languages::load(&[static_files.join("messages"), folder.join("templates/messages")])?;
+        Ok(Self { templates, static_files, languages })
     }
 }

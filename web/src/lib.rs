@@ -9,6 +9,7 @@ mod dispatch;
 mod frame;
 mod guard;
 mod inspect;
+mod languages;
 pub mod operator;
 mod routes;
 mod scheduler;

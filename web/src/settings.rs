@@ -3,6 +3,7 @@
 //! Every key has a default, so the empty file is the embedded default: `local` + `process` + `starter`.
 
 mod models;
+mod page;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use livewebcam_jobs::batch_script::Resources;
 use serde::{Deserialize, Serialize};
 
 pub use self::models::{Model, Models};
+pub use self::page::{Page, Preset};
 
 /// Everything that an installation can choose. `livewebcam.example.toml` explains every key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub struct Settings {
     pub keep: Keep,
     /// Which model paints.
     pub models: Models,
+    /// What the page offers.
+    pub page: Page,
 }
 
 /// `[server]`

@@ -5,6 +5,7 @@
 
 mod admission;
 mod conclude;
+mod journeys;
 mod ownership;
 mod paint;
 mod recovery;
@@ -23,6 +24,8 @@ use tokio_util::task::TaskTracker;
 
 use self::admission::Admission;
 pub use self::admission::Busy;
+use self::journeys::Journeys;
+pub use self::journeys::{Journey, Tag};
 use self::ownership::Ownership;
 pub use self::ownership::OwnershipError;
 pub(crate) use self::paint::chain;
@@ -46,6 +49,8 @@ pub struct Order {
     pub clamped: Vec<Clamped>,
     /// SHA-256 of the visitor's cookie.
     pub visitor: Option<String>,
+    /// By which the visitor may ask for the frame before its job is known.
+    pub tag: Option<Tag>,
 }
 
 /// A painting and its story.
@@ -119,6 +124,7 @@ struct Inner {
     instance: String,
     admission: Admission,
     watcher: Watcher,
+    journeys: Journeys,
     sweeper: Sweeper,
     ownership: Ownership,
     /// Queue folders that are known to exist.
@@ -164,7 +170,8 @@ impl Dispatcher {
         let ownership = Ownership::take(&transport, &instance, settings).await?;
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
-        let watcher = Watcher::start(&transport, &scheduler, settings);
+        let journeys = Journeys::default();
+        let watcher = Watcher::start(&transport, &scheduler, settings, &journeys);
         let dispatcher = Self(Arc::new(Inner {
             settings: settings.clone(),
             admission: Admission::new(settings.max_in_flight(), settings.submits_per_minute()),
@@ -173,6 +180,7 @@ impl Dispatcher {
             scheduler,
             instance,
             watcher,
+            journeys,
             ownership,
             queues: Mutex::default(),
             tasks,
@@ -200,6 +208,24 @@ impl Dispatcher {
     #[must_use]
     pub fn in_flight(&self) -> (usize, usize) {
         self.0.admission.in_flight()
+    }
+
+    /// The job of a visitor's request, while it lasts.
+    #[must_use]
+    pub fn job_of(&self, tag: &Tag) -> Option<JobId> {
+        self.0.journeys.named(tag)
+    }
+
+    /// How far a frame in flight is.
+    #[must_use]
+    pub fn journey_of(&self, id: JobId) -> Option<Journey> {
+        self.0.journeys.of(id)
+    }
+
+    /// Whether no more frames are taken.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.0.closing.is_cancelled()
     }
 
     /// Whether the root was taken over by another frontend; this one then paints no more.

@@ -9,6 +9,7 @@ use livewebcam_jobs::{JobFile, JobId, Marker, Outcome, REQUEST_VERSION, Request,
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::journeys::Listed;
 use super::watcher::Verdict;
 use super::{Dispatcher, Durations, Order, PaintError, Painting};
 use crate::scheduler::SubmitError;
@@ -42,10 +43,12 @@ impl Dispatcher {
         let id = JobId::new();
         let cancelled = self.0.closing.child_token();
         let guard = CancelOnDrop(cancelled.clone());
+        let listed = self.0.journeys.begin(id, order.tag.clone());
         let dispatcher = self.clone();
         // In a task of its own, so that a job is concluded whatever becomes of the request.
         let task = self.spawn(async move {
-            let painted = dispatcher.journey(id, &order, &cancelled).await;
+            let painted = dispatcher.journey(id, &order, &listed, &cancelled).await;
+            drop(listed);
             dispatcher.sweep_later();
             drop(slot);
             painted
@@ -55,7 +58,13 @@ impl Dispatcher {
         painted.unwrap_or_else(|panic| Err(PaintError::Retrieve(panic.into()))).map_err(|error| (Some(id), error))
     }
 
-    async fn journey(&self, id: JobId, order: &Order, cancelled: &CancellationToken) -> Result<Painting, PaintError> {
+    async fn journey(
+        &self,
+        id: JobId,
+        order: &Order,
+        listed: &Listed,
+        cancelled: &CancellationToken,
+    ) -> Result<Painting, PaintError> {
         let deadlines = &self.0.settings.deadlines;
         let deadline = self.0.settings.models.of(&order.model.name).deadline.unwrap_or(deadlines.job);
         let mut durations = Durations::default();
@@ -80,6 +89,7 @@ impl Dispatcher {
             return Err(PaintError::Submit(error));
         }
         durations.submit_ms = milliseconds(start);
+        listed.submitted();
 
         let submitted = Instant::now();
         let verdict = tokio::select! {

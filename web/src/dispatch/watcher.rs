@@ -10,6 +10,7 @@ use livewebcam_jobs::{JobId, Marker};
 use notify::Watcher as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::journeys::Journeys;
 use super::paint::chain;
 use crate::scheduler::{Scheduler, Sight};
 use crate::settings::{Settings, seconds};
@@ -43,12 +44,18 @@ enum Message {
 }
 
 impl Watcher {
-    pub(super) fn start(transport: &Arc<Transport>, scheduler: &Arc<Scheduler>, settings: &Settings) -> Self {
+    pub(super) fn start(
+        transport: &Arc<Transport>,
+        scheduler: &Arc<Scheduler>,
+        settings: &Settings,
+        journeys: &Journeys,
+    ) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
         let events = Events::watch(transport);
         let round = Round {
             transport: transport.clone(),
             scheduler: scheduler.clone(),
+            journeys: journeys.clone(),
             look: Duration::from_millis(settings.watch.look_ms),
             ask: scheduler.look_interval(seconds(settings.watch.squeue_seconds)),
             waiting: HashMap::new(),
@@ -110,6 +117,8 @@ struct Waiting {
 struct Round {
     transport: Arc<Transport>,
     scheduler: Arc<Scheduler>,
+    /// Told why jobs wait.
+    journeys: Journeys,
     look: Duration,
     ask: Duration,
     waiting: HashMap<JobId, Waiting>,
@@ -225,7 +234,10 @@ impl Round {
         for id in ids {
             let Some(waiting) = self.waiting.get_mut(&id) else { continue };
             match sights.get(&id) {
-                Some(Sight::Alive(_)) => waiting.missing = 0,
+                Some(Sight::Alive { waits, .. }) => {
+                    waiting.missing = 0;
+                    self.journeys.waits(id, *waits);
+                }
                 Some(Sight::Ended(words)) => self.conclude(id, &Verdict::Dead(words.clone())),
                 None => {
                     waiting.missing += 1;

@@ -136,7 +136,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     // Under `no-referrer` browsers send `Origin: null` with a form, which the guard refuses.
     (header::REFERRER_POLICY, "same-origin"),
-    (header::PERMISSIONS_POLICY, "camera=(self), microphone=(), geolocation=(), display-capture=()"),
+    (header::PERMISSIONS_POLICY, "camera=(self), microphone=(), geolocation=(), display-capture=(self)"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     // For browsers that do not know `frame-ancestors`.

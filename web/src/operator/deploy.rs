@@ -97,14 +97,14 @@ async fn probe(settings: &Settings, transport: &Transport, scheduler: &Scheduler
             return Ok(outcome);
         }
         let sight = scheduler.look(&[id]).await?.remove(&id);
-        if !matches!(sight, Some(Sight::Alive(_))) {
+        if !matches!(sight, Some(Sight::Alive { .. })) {
             gone += 1;
         }
         if gone >= 3 || Instant::now() > end {
             let log = transport.read_tail(&job.file(JobFile::Log), 4096).await?.map(|(log, _)| log).unwrap_or_default();
             let log = explain(&String::from_utf8_lossy(&log));
             let state = match sight {
-                Some(Sight::Alive(words) | Sight::Ended(words)) => words,
+                Some(Sight::Alive { words, .. } | Sight::Ended(words)) => words,
                 None => "unknown to the scheduler".to_owned(),
             };
             scheduler.cancel(&[id]).await?;

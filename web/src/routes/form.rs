@@ -22,6 +22,8 @@ const DRAINED: usize = 4;
 pub(super) struct Form {
     pub(super) input: Vec<u8>,
     pub(super) model: Option<String>,
+    /// The page's own name for this request.
+    pub(super) request: Option<String>,
     pub(super) parameters: Parameters,
     /// Whole numbers beyond their type; the nearest one that it holds stands in the parameters.
     pub(super) saturated: Vec<Clamped>,
@@ -51,6 +53,7 @@ pub(super) async fn read(mut multipart: Multipart, limits: &Limits) -> Result<Fo
                 form.parameters.negative_prompt = prompt(&mut field, "negative_prompt", limits).await?
             }
             "model" => form.model = text(&mut field, "model").await?,
+            "request" => form.request = text(&mut field, "request").await?,
             "scheduler" => form.parameters.scheduler = text(&mut field, "scheduler").await?,
             "style" => {
                 let style = text(&mut field, "style").await?.map(|style| style.parse::<Blend>()).transpose();

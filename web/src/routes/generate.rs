@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::form;
 use super::page::{for_people, with_cookie};
 use crate::application::State;
-use crate::dispatch::{Durations, Order, Painting};
+use crate::dispatch::{Durations, Order, Painting, Tag};
 use crate::frame::{self, Frame};
 use crate::guard::Visitor;
 use crate::settings::seconds;
@@ -76,7 +76,9 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
     let frame = decode(form.input, state, model.size).await?;
     let validate_ms = start.elapsed().as_secs_f64() * 1000.0;
     let name = model.name.clone();
-    let order = Order { model, frame, parameters, clamped: clamped.clone(), visitor: Some(visitor.fingerprint()) };
+    let tag = form.request.map(|request| Tag { visitor: visitor.fingerprint(), request });
+    let visitor = Some(visitor.fingerprint());
+    let order = Order { model, frame, parameters, clamped: clamped.clone(), visitor, tag };
     let painting = state.dispatcher.paint(order).await.map_err(|(job, error)| ApiError::paint(job, &error))?;
     let clamped = Clamped::joined(clamped, painting.outcome.clamped.clone());
     Ok(Painted { painting, model: name, clamped, validate_ms })

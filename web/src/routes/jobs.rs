@@ -23,9 +23,42 @@ const PAGE: usize = 24;
 /// Width of a thumbnail in pixels.
 const THUMBNAIL: u32 = 240;
 
+/// A list of some kind of job looks through so many of the newest.
+const LOOKED_THROUGH: usize = 1000;
+/// What [`JobState`] is called in addresses.
+const STATES: [&str; 5] = ["queued", "running", "done", "failed", "cancelled"];
+
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
     page: Option<String>,
+    /// Empty for any.
+    #[serde(default)]
+    state: String,
+    /// Empty for any.
+    #[serde(default)]
+    model: String,
+}
+
+impl ListQuery {
+    /// Without what no job can meet: an old address shows every job rather than none.
+    fn known(&self, models: &[String]) -> Self {
+        let known = |text: &String, there: bool| if there { text.clone() } else { String::new() };
+        Self {
+            page: self.page.clone(),
+            state: known(&self.state, STATES.contains(&self.state.as_str())),
+            model: known(&self.model, models.contains(&self.model)),
+        }
+    }
+
+    fn wants_all(&self) -> bool {
+        self.state.is_empty() && self.model.is_empty()
+    }
+
+    fn wants(&self, job: &Job) -> bool {
+        let model = job.request.as_ref().map(|request| request.model.as_str());
+        (self.state.is_empty() || job.state.to_string() == self.state)
+            && (self.model.is_empty() || model == Some(self.model.as_str()))
+    }
 }
 
 /// `GET /jobs`. With the right token it gives the operator's cookie and comes again without the token in the address.
@@ -33,15 +66,15 @@ pub(super) async fn list(request: HttpRequest, query: Query<ListQuery>, state: D
     if let Some(SignIn { cookie, location }) = state.operator.sign_in(&request) {
         return HttpResponse::SeeOther().insert_header((LOCATION, location)).cookie(cookie).finish();
     }
-    match jobs_page(&request, query.page.as_deref(), &state).await {
-        Ok(context) => render(&state, "jobs.html", &context),
+    match jobs_page(&request, &query, &state).await {
+        Ok(context) => render(&state, &request, "jobs.html", context),
         Err(error) => for_people(&request, &state, error),
     }
 }
 
-async fn jobs_page(request: &HttpRequest, page: Option<&str>, state: &State) -> Result<Context, ApiError> {
+async fn jobs_page(request: &HttpRequest, query: &ListQuery, state: &State) -> Result<Context, ApiError> {
     operator_only(request, state)?;
-    let page = match page {
+    let page = match &query.page {
         None => 1,
         Some(text) => text
             .parse::<usize>()
@@ -49,16 +82,35 @@ async fn jobs_page(request: &HttpRequest, page: Option<&str>, state: &State) -> 
             .filter(|page| *page > 0)
             .ok_or_else(|| ApiError::bad_request("the page is no positive number"))?,
     };
+    let models: Vec<String> = state.catalog.models().into_iter().map(|model| model.name).collect();
+    let query = query.known(&models);
     let transport = state.dispatcher.transport();
     let ids = inspect::job_ids(transport).await.map_err(|error| ApiError::cluster(&error))?;
-    let pages = ids.len().div_ceil(PAGE).max(1);
-    let shown: Vec<JobId> = ids.iter().skip((page - 1).saturating_mul(PAGE)).take(PAGE).copied().collect();
-    let jobs = inspect::jobs(transport, &shown).await.map_err(|error| ApiError::cluster(&error))?;
+    let skipped = (page - 1).saturating_mul(PAGE);
+    let (jobs, total) = if query.wants_all() {
+        let shown: Vec<JobId> = ids.iter().skip(skipped).take(PAGE).copied().collect();
+        (inspect::jobs(transport, &shown).await, ids.len())
+    } else {
+        let newest = &ids[..ids.len().min(LOOKED_THROUGH)];
+        let found = inspect::jobs(transport, newest).await.map(|mut jobs| {
+            jobs.retain(|job| query.wants(job));
+            jobs
+        });
+        let total = found.as_ref().map_or(0, Vec::len);
+        (found.map(|jobs| jobs.into_iter().skip(skipped).take(PAGE).collect()), total)
+    };
+    let jobs = jobs.map_err(|error| ApiError::cluster(&error))?;
+    let pages = total.div_ceil(PAGE).max(1);
     let mut context = Context::new();
     context.insert("jobs", &jobs.iter().map(JobView::new).collect::<Vec<_>>());
+    context.insert("filtered", &!query.wants_all());
+    context.insert("wanted_state", &query.state);
+    context.insert("wanted_model", &query.model);
+    context.insert("states", &STATES);
+    context.insert("models", &models);
     context.insert("page", &page);
     context.insert("pages", &pages);
-    context.insert("total", &ids.len());
+    context.insert("total", &total);
     context.insert("newer", &(page > 1).then(|| (page - 1).min(pages)));
     context.insert("older", &(page < pages).then_some(page + 1));
     Ok(context)
@@ -67,7 +119,7 @@ async fn jobs_page(request: &HttpRequest, page: Option<&str>, state: &State) -> 
 /// `GET /jobs/{id}`.
 pub(super) async fn show(request: HttpRequest, visitor: Visitor, id: Path<String>, state: Data<State>) -> HttpResponse {
     match job_page(&request, &visitor, &id, &state).await {
-        Ok(context) => render(&state, "job.html", &context),
+        Ok(context) => render(&state, &request, "job.html", context),
         Err(error) => for_people(&request, &state, error),
     }
 }
@@ -185,7 +237,7 @@ async fn request_cancel(request: &HttpRequest, visitor: &Visitor, id: &str, stat
     Ok(id)
 }
 
-fn parse(id: &str) -> Result<JobId, ApiError> {
+pub(super) fn parse(id: &str) -> Result<JobId, ApiError> {
     id.parse().map_err(|error: livewebcam_jobs::InvalidJobId| ApiError::not_found(error.to_string()))
 }
 
@@ -211,7 +263,12 @@ fn off_if_insecure(state: &State) -> Result<(), ApiError> {
 }
 
 /// Whether the job may be seen, and whether by the operator.
-async fn allow(request: &HttpRequest, visitor: &Visitor, id: JobId, state: &State) -> Result<bool, ApiError> {
+pub(super) async fn allow(
+    request: &HttpRequest,
+    visitor: &Visitor,
+    id: JobId,
+    state: &State,
+) -> Result<bool, ApiError> {
     off_if_insecure(state)?;
     if state.operator.is_operator(request) {
         return Ok(true);

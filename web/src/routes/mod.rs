@@ -1,6 +1,7 @@
 //! HTTP. Thin: each handler reads its input, asks the rest of the crate, and words the answer.
 
 mod error;
+mod events;
 mod form;
 mod generate;
 mod info;
@@ -20,6 +21,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .route("/jobs", web::get().to(jobs::list))
         .route("/jobs/{id}", web::get().to(jobs::show))
         .route("/jobs/{id}", web::delete().to(jobs::cancel))
+        .route("/jobs/{id}/events", web::get().to(events::of_job))
+        .route("/events", web::get().to(events::of_request))
         .route("/jobs/{id}/{picture}.png", web::get().to(jobs::picture))
         .default_service(web::to(page::not_found));
 }

@@ -1,7 +1,7 @@
 //! Pages: the camera's, and errors for those who came by a link or a plain form.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
+use actix_web::http::header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, VARY};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
@@ -20,7 +20,8 @@ pub(super) async fn index(request: HttpRequest, state: Data<State>, visitor: Vis
     context.insert("default_model", &state.catalog.default_model().map(|model| model.name).unwrap_or_default());
     context.insert("version", env!("CARGO_PKG_VERSION"));
     context.insert("jobs_link", &state.operator.is_operator(&request));
-    with_cookie(render(&state, "index.html", &context), &visitor)
+    context.insert("prompts", &state.settings.page.prompts);
+    with_cookie(render(&state, &request, "index.html", context), &visitor)
 }
 
 /// Makes a new visitor known again.
@@ -38,11 +39,14 @@ pub(super) async fn not_found(request: HttpRequest, state: Data<State>) -> HttpR
     for_people(&request, &state, ApiError::not_found("there is nothing here"))
 }
 
-/// Renders a template.
-pub(super) fn render(state: &State, template: &str, context: &Context) -> HttpResponse {
-    match state.assets.templates.render(template, context) {
+/// Renders a template in the browser's language: `lang`, with the sentences in `t`.
+pub(super) fn render(state: &State, request: &HttpRequest, template: &str, mut context: Context) -> HttpResponse {
+    let language = speak(state, request, &mut context);
+    match state.assets.templates.render(template, &context) {
         Ok(page) => HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "no-store"))
+            .insert_header((CONTENT_LANGUAGE, language))
+            .insert_header((VARY, "Accept-Language"))
             .content_type("text/html; charset=utf-8")
             .body(page),
         Err(error) => {
@@ -50,6 +54,15 @@ pub(super) fn render(state: &State, template: &str, context: &Context) -> HttpRe
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be rendered").error_response()
         }
     }
+}
+
+/// Gives a template the browser's language, and tells which one that is.
+fn speak(state: &State, request: &HttpRequest, context: &mut Context) -> String {
+    let accepted = request.headers().get(ACCEPT_LANGUAGE).and_then(|accepted| accepted.to_str().ok());
+    let (language, sentences) = state.assets.languages.choose(accepted.unwrap_or_default());
+    context.insert("lang", language);
+    context.insert("t", sentences);
+    language.to_owned()
 }
 
 /// An error as a page for a browser that navigates, as JSON for everybody else.
@@ -68,8 +81,10 @@ pub(super) fn for_people(request: &HttpRequest, state: &State, error: ApiError) 
     let status = error.status_code();
     let message = error.to_string();
     let page = Page { status: status.as_u16(), title: status.canonical_reason().unwrap_or("Error"), message };
-    let rendered =
-        Context::from_serialize(page).and_then(|context| state.assets.templates.render("error.html", &context));
+    let rendered = Context::from_serialize(page).and_then(|mut context| {
+        speak(state, request, &mut context);
+        state.assets.templates.render("error.html", &context)
+    });
     match rendered {
         Ok(page) => {
             let mut response = HttpResponse::build(status);

@@ -18,8 +18,13 @@ use crate::transport::{Transport, TransportError};
 /// What the scheduler knows of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// It waits or runs; in words.
-    Alive(String),
+    /// It waits or runs.
+    Alive {
+        /// In words.
+        words: String,
+        /// Why it waits, for visitors, where that is known.
+        waits: Option<&'static str>,
+    },
     /// It has ended, in whichever way; in words. Only `result.json` tells whether it painted.
     Ended(String),
 }

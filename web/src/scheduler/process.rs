@@ -74,7 +74,7 @@ impl Children {
     pub(super) fn look(&self, ids: &[JobId]) -> HashMap<JobId, Sight> {
         let children = lock(&self.children);
         let sight = |child: &Child| match &child.ended {
-            None => Sight::Alive("running".to_owned()),
+            None => Sight::Alive { words: "running".to_owned(), waits: None },
             Some(words) => Sight::Ended(words.clone()),
         };
         ids.iter().filter_map(|id| Some((*id, sight(children.get(id)?)))).collect()

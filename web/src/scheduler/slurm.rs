@@ -84,7 +84,8 @@ impl Slurm {
                 if let Some(advice) = reason.advice {
                     self.tell_once(id, &entry.reason, advice);
                 }
-                Sight::Alive(entry.state.words().into_owned())
+                let waits = matches!(entry.state, JobState::Pending).then_some(reason.words);
+                Sight::Alive { words: entry.state.words().into_owned(), waits }
             };
             sights.insert(id, sight);
         }

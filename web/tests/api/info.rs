@@ -61,6 +61,7 @@ async fn static_files_have_their_types_and_nothing_else_is_served() {
         let expected = match path.rsplit('.').next() {
             Some("js") => "text/javascript",
             Some("css") => "text/css",
+            Some("json") => "application/json",
             Some("svg") => "image/svg+xml",
             Some("jpg") => "image/jpeg",
             other => panic!("{path}: no type is expected for {other:?}"),

@@ -48,6 +48,14 @@ async fn jobs_are_listed_newest_first_page_by_page() {
     let (found, page) = listed("/jobs?page=3").await;
     assert_eq!(found, ids[48..]);
     assert!(page.contains("href=\"/jobs?page=2\"") && !page.contains("rel=\"next\""));
+    let failed: Vec<JobId> = ids.iter().copied().step_by(2).collect();
+    let (found, page) = listed("/jobs?state=failed&model=starter").await;
+    assert_eq!(found, failed[..24]);
+    assert!(page.contains("href=\"/jobs?page=2&amp;state=failed&amp;model=starter\""), "the next page shows others");
+    assert_eq!(listed("/jobs?page=2&state=failed").await.0, failed[24..]);
+    let (found, page) = listed("/jobs?state=running").await;
+    assert!(found.is_empty() && page.contains("No such job"));
+    assert_eq!(listed("/jobs?state=nonsense&model=..").await.0, ids[..24], "an old address shows nothing");
     for beyond in ["/jobs?page=4", "/jobs?page=18446744073709551615"] {
         let (found, page) = listed(beyond).await;
         assert!(found.is_empty() && page.contains("Nothing on this page"), "{beyond}");

@@ -5,6 +5,7 @@ mod answer;
 mod bounds;
 mod command_line;
 mod diffusion;
+mod events;
 mod failures;
 mod fields;
 mod guard;
