@@ -27,8 +27,9 @@ async fn the_camera_is_in_the_corner_beside_or_under_the_picture() {
     browser.go(&site.page).await;
     painted(&browser).await;
 
-    let (camera, picture) = (place(&browser, "#camera").await, place(&browser, "#painted").await);
-    assert!(camera[0] >= picture[0] - 40.0 && camera[2] - camera[0] < (picture[2] - picture[0]) / 2.0, "{camera:?}");
+    let (camera, stage) = (place(&browser, "#camera").await, place(&browser, "#stage").await);
+    assert!(camera[0] >= stage[0] && camera[2] <= stage[2] && camera[3] <= stage[3], "{camera:?} outside {stage:?}");
+    assert!(camera[2] - camera[0] < (stage[2] - stage[0]) / 2.0, "{camera:?} is half of {stage:?}");
     browser.click("#views input[value=side]").await;
     let (camera, picture) = (place(&browser, "#camera").await, place(&browser, "#painted").await);
     assert!(camera[2] <= picture[0] && (camera[1] - picture[1]).abs() < 1.0, "{camera:?} beside {picture:?}");
