@@ -1,11 +1,60 @@
-//! `job.sbatch`: the script that a scheduler runs for one frame. The same script serves Slurm and a plain shell.
+//! `job.sbatch`: the script that a scheduler runs for one frame or for a warm runner. The same script serves Slurm and a
+//! plain shell.
 //!
-//! It is submitted with the job directory as its working directory, so it holds no path of the installation and nothing
+//! It is submitted with its own directory as its working directory, so it holds no path of the installation and nothing
 //! that a visitor wrote. `cd jobs/<id> && sbatch job.sbatch` repeats the submission by hand.
+
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, Submission};
+use crate::{InvalidJobId, JobId, RunnerId, model_key};
+
+/// What a scheduler runs. Its text is the unique job name that it is submitted under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BatchJob {
+    /// A runner that paints one frame.
+    Frame(JobId),
+    /// A warm runner.
+    Runner(RunnerId),
+}
+
+impl BatchJob {
+    const PREFIX: &str = "livewebcam-";
+    const RUNNER_PREFIX: &str = "livewebcam-runner-";
+}
+
+impl fmt::Display for BatchJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(id) => write!(f, "{}{id}", Self::PREFIX),
+            Self::Runner(id) => write!(f, "{}{id}", Self::RUNNER_PREFIX),
+        }
+    }
+}
+
+impl FromStr for BatchJob {
+    type Err = InvalidJobId;
+
+    fn from_str(name: &str) -> Result<Self, InvalidJobId> {
+        if let Some(id) = name.strip_prefix(Self::RUNNER_PREFIX) {
+            return id.parse().map(Self::Runner).map_err(|_| InvalidJobId);
+        }
+        name.strip_prefix(Self::PREFIX).ok_or(InvalidJobId)?.parse().map(Self::Frame)
+    }
+}
+
+/// What a warm runner is started for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving<'a> {
+    /// The model whose frames it paints, by name.
+    pub model: &'a str,
+    /// Seconds without a frame after which it leaves.
+    pub idle_exit: u32,
+    /// `--time` in place of the setting for single frames; empty to keep that.
+    pub time_limit: &'a str,
+}
 
 /// What a site wants of Slurm for every frame. Empty values leave the choice to Slurm's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,15 +132,37 @@ impl Resources {
         Ok(options)
     }
 
-    /// The script of one job.
+    /// The script that paints one frame.
     ///
     /// # Errors
     /// See [`Resources::options`].
     pub fn script(&self, id: JobId) -> Result<String, InvalidResource> {
+        self.script_of(BatchJob::Frame(id), "run --job \"$job\"")
+    }
+
+    /// The script of a warm runner. It knows its model by the queue's folder name, in which no character means anything
+    /// to a shell.
+    ///
+    /// # Errors
+    /// See [`Resources::options`].
+    pub fn script_of_runner(&self, id: RunnerId, serving: &Serving<'_>) -> Result<String, InvalidResource> {
+        let mut resources = self.clone();
+        if !serving.time_limit.is_empty() {
+            serving.time_limit.clone_into(&mut resources.time_limit);
+        }
+        let (model, idle_exit) = (model_key(serving.model), serving.idle_exit);
+        let mut command = format!("serve --root \"$job/../..\" --runner {id} --model {model} --idle-exit {idle_exit}");
+        if !resources.time_limit.is_empty() {
+            command.push_str(&format!(" --time-limit '{}'", resources.time_limit));
+        }
+        resources.script_of(BatchJob::Runner(id), &command)
+    }
+
+    fn script_of(&self, batch_job: BatchJob, command: &str) -> Result<String, InvalidResource> {
         let mut script = String::from("#!/bin/sh\n");
         // A requeued job would start twice; its log must survive that all the same.
         let fixed = [
-            format!("--job-name={}", Submission::job_name(id)),
+            format!("--job-name={batch_job}"),
             "--no-requeue".to_owned(),
             "--output=slurm.log".to_owned(),
             "--open-mode=append".to_owned(),
@@ -105,7 +176,7 @@ impl Resources {
             script.push_str(line);
             script.push('\n');
         }
-        script.push_str("exec \"$job/../../bin/livewebcam-runner\" run --job \"$job\"\n");
+        script.push_str(&format!("exec \"$job/../../bin/livewebcam-runner\" {command}\n"));
         Ok(script)
     }
 }
@@ -154,6 +225,31 @@ module load CUDA/12.4
 exec \"$job/../../bin/livewebcam-runner\" run --job \"$job\"
 ";
         assert_eq!(resources.script(id()).expect("a script"), expected);
+    }
+
+    #[test]
+    fn a_warm_runner_knows_its_queue_and_its_limits() {
+        let runner: RunnerId = "0198f0c2-7b1e-7c3a-9d2e-5f6a7b8c9d0e".parse().expect("an id");
+        let resources = Resources { time_limit: "00:05:00".to_owned(), ..Resources::default() };
+        let serving = Serving { model: "stabilityai/sd-turbo", idle_exit: 60, time_limit: "01:00:00" };
+        let script = resources.script_of_runner(runner, &serving).expect("a script");
+        assert!(script.contains(&format!("#SBATCH --job-name=livewebcam-runner-{runner}\n#SBATCH")), "{script}");
+        assert!(script.contains("#SBATCH --time=01:00:00\n"), "{script}");
+        let command = format!(
+            "exec \"$job/../../bin/livewebcam-runner\" serve --root \"$job/../..\" --runner {runner} --model \
+             stabilityai--sd-turbo --idle-exit 60 --time-limit '01:00:00'\n"
+        );
+        assert!(script.ends_with(&command), "{script}");
+    }
+
+    #[test]
+    fn a_job_name_tells_what_the_job_is() {
+        for batch_job in [BatchJob::Frame(JobId::new()), BatchJob::Runner(RunnerId::new())] {
+            assert_eq!(batch_job.to_string().parse(), Ok(batch_job));
+        }
+        for foreign in ["", "livewebcam-", "livewebcam-../x", "livewebcam-runner-", "train"] {
+            assert_eq!(foreign.parse::<BatchJob>(), Err(InvalidJobId), "{foreign:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{HubName, JobId};
+use crate::{BatchJob, HubName, JobId, RunnerId};
 
 /// The shared tree of one installation: `cluster.root` in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,27 @@ impl Root {
 
     /// How the names of directories that are still being put together begin.
     pub const STAGING_PREFIX: &str = ".staging-";
+
+    /// The folder of all warm runners' directories.
+    #[must_use]
+    pub fn runners(&self) -> PathBuf {
+        self.0.join("runners")
+    }
+
+    /// One warm runner's directory.
+    #[must_use]
+    pub fn warm_runner(&self, id: RunnerId) -> RunnerDir {
+        RunnerDir(self.runners().join(id.to_string()))
+    }
+
+    /// The directory that a batch job is submitted in: it holds `job.sbatch`, and gets `slurm.log`.
+    #[must_use]
+    pub fn batch_job(&self, batch_job: BatchJob) -> PathBuf {
+        match batch_job {
+            BatchJob::Frame(id) => self.job(id).0,
+            BatchJob::Runner(id) => self.warm_runner(id).0,
+        }
+    }
 
     /// Which frontend serves this tree.
     #[must_use]
@@ -223,6 +244,56 @@ impl JobDir {
     }
 }
 
+/// A file of a warm runner's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunnerFile {
+    /// The batch script. Written by the frontend, before the submission.
+    Script,
+    /// The scheduler's name for the runner. Written by the frontend, after the submission.
+    Submission,
+    /// What the batch script and the runner printed.
+    Log,
+    /// That the runner lives, and what it is at. Written by the runner, again and again.
+    Heartbeat,
+    /// The frontend's wish that the runner leaves when it has finished its frame.
+    Stop,
+}
+
+impl RunnerFile {
+    /// All files, in the order in which they appear.
+    pub const ALL: [Self; 5] = [Self::Script, Self::Submission, Self::Log, Self::Heartbeat, Self::Stop];
+
+    /// The fixed file name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Script => JobFile::Script.name(),
+            Self::Submission => JobFile::Submission.name(),
+            Self::Log => JobFile::Log.name(),
+            Self::Heartbeat => "heartbeat.json",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// The directory of one warm runner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunnerDir(PathBuf);
+
+impl RunnerDir {
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of one of its files.
+    #[must_use]
+    pub fn file(&self, file: RunnerFile) -> PathBuf {
+        self.0.join(file.name())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +309,23 @@ mod tests {
         let queued = Marker::Queued { model_key: model_key("stabilityai/sd-turbo") };
         assert_eq!(root.marker(&queued, id), root.path().join(format!("queue/stabilityai--sd-turbo/{id}")));
         assert_eq!(root.marker(&Marker::Done, id), root.path().join(format!("done/{id}")));
+    }
+
+    #[test]
+    fn a_batch_job_lies_in_the_directory_of_its_frame_or_runner() {
+        let root = Root::new("/scratch/lw");
+        let (job, runner) = (JobId::new(), RunnerId::new());
+        assert_eq!(root.batch_job(BatchJob::Frame(job)), root.job(job).path());
+        assert_eq!(root.batch_job(BatchJob::Runner(runner)), root.path().join(format!("runners/{runner}")));
+        assert_eq!(root.warm_runner(runner).file(RunnerFile::Stop), root.path().join(format!("runners/{runner}/stop")));
+    }
+
+    #[test]
+    fn the_key_of_a_key_is_the_key() {
+        for name in ["starter", "stabilityai/sd-turbo", ".hidden/ü"] {
+            let key = model_key(name);
+            assert_eq!(model_key(&key), key);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! There is no async code, no SSH and no model in this crate.
 
 pub mod batch_script;
+mod heartbeat;
 mod hub_name;
 mod id;
 mod layout;
@@ -16,9 +17,11 @@ mod outcome;
 mod request;
 mod style;
 
+pub use batch_script::BatchJob;
+pub use heartbeat::{Heartbeat, RunnerState};
 pub use hub_name::{HubName, InvalidHubName};
-pub use id::{InvalidJobId, JobId};
-pub use layout::{JobDir, JobFile, Marker, Root, model_key};
+pub use id::{InvalidJobId, InvalidRunnerId, JobId, RunnerId};
+pub use layout::{JobDir, JobFile, Marker, Root, RunnerDir, RunnerFile, model_key};
 pub use loading::{DeviceChoice, LoadChoices, LoadOptions, Precision, Unloadable};
 pub use model::{Bounds, Controls, FrameSize, ModelInfo, Style};
 pub use outcome::{

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, LoadOptions, Parameters};
+use crate::{BatchJob, LoadOptions, Parameters, RunnerId};
 
-/// `submission.json`: the scheduler's side of a job.
+/// `submission.json`: the scheduler's side of a job or of a warm runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     /// `process` or `slurm`.
@@ -18,14 +18,14 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// The unique job name that a job is submitted under.
-    #[must_use]
-    pub fn job_name(id: JobId) -> String {
-        format!("{}{id}", Self::JOB_NAME_PREFIX)
-    }
+    /// What is written down where the scheduler's answer was lost.
+    pub const UNKNOWN: &str = "unknown";
 
-    /// How all job names of this project begin.
-    pub const JOB_NAME_PREFIX: &str = "livewebcam-";
+    /// The record of a batch job.
+    #[must_use]
+    pub fn new(scheduler: &str, batch_job: BatchJob, scheduler_job_id: String) -> Self {
+        Self { scheduler: scheduler.to_owned(), job_name: batch_job.to_string(), scheduler_job_id }
+    }
 }
 
 /// Who wrote an exclusive file.
@@ -41,6 +41,9 @@ pub enum Author {
         /// Slurm's job id, if it runs in one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slurm_job_id: Option<String>,
+        /// Which warm runner, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        runner: Option<RunnerId>,
     },
     /// A frontend.
     Frontend {
@@ -153,6 +156,17 @@ pub struct Failure {
     /// The whole story, for the operator.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// Whether the runner gave the frame up unpainted because it had to leave, so that another one should paint it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub handed_back: bool,
+}
+
+impl Failure {
+    /// A failure that the job itself met.
+    #[must_use]
+    pub fn new(stage: Stage, reason: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { stage, reason: reason.into(), detail: detail.into(), handed_back: false }
+    }
 }
 
 /// A part of a frame's journey.

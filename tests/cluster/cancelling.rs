@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livewebcam_jobs::{JobFile, Marker, Status, Submission};
+use livewebcam_jobs::{BatchJob, JobFile, Marker, Status};
 
 use crate::support::{CLUSTER, Server, eventually, install_script};
 
@@ -21,7 +21,7 @@ async fn a_visitor_who_leaves_takes_the_running_job_along() {
     let id = server.jobs()[0];
     let outcome = server.concluded(id).await;
     assert_eq!(outcome.status, Status::Cancelled);
-    eventually("Slurm has ended the job", || (!known_to_slurm(&Submission::job_name(id))).then_some(())).await;
+    eventually("Slurm has ended the job", || (!known_to_slurm(&BatchJob::Frame(id).to_string())).then_some(())).await;
     server.stop().await;
 }
 
@@ -38,7 +38,7 @@ async fn a_job_that_waits_is_claimed_by_the_frontend_and_never_paints() {
     let outcome = server.concluded(id).await;
     assert_eq!(outcome.status, Status::Cancelled);
     assert!(!server.root.job(id).file(JobFile::Output).exists());
-    eventually("Slurm has dropped the job", || (!known_to_slurm(&Submission::job_name(id))).then_some(())).await;
+    eventually("Slurm has dropped the job", || (!known_to_slurm(&BatchJob::Frame(id).to_string())).then_some(())).await;
     server.stop().await;
 }
 
@@ -70,12 +70,12 @@ async fn a_restarted_frontend_cancels_what_its_predecessor_left() {
         ],
     );
     assert!(!slurm_job.trim().is_empty());
-    assert!(known_to_slurm(&Submission::job_name(id)));
+    assert!(known_to_slurm(&BatchJob::Frame(id).to_string()));
 
     let second = Server::start(settings).await;
     let outcome = second.concluded(id).await;
     assert_eq!(outcome.status, Status::Cancelled);
     assert!(!queued.exists());
-    eventually("Slurm has dropped the job", || (!known_to_slurm(&Submission::job_name(id))).then_some(())).await;
+    eventually("Slurm has dropped the job", || (!known_to_slurm(&BatchJob::Frame(id).to_string())).then_some(())).await;
     second.stop().await;
 }

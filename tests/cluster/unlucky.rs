@@ -38,7 +38,7 @@ async fn a_job_that_somebody_cancels_on_the_cluster_is_a_502() {
             root.job(id).file(JobFile::Submission).is_file().then_some(id)
         })
         .await;
-        CLUSTER.slurm("scancel", &[&format!("--name={}", livewebcam_jobs::Submission::job_name(id))]);
+        CLUSTER.slurm("scancel", &[&format!("--name={}", livewebcam_jobs::BatchJob::Frame(id))]);
     };
     let (answer, ()) = tokio::join!(server.generate(), cancel);
     assert_eq!(answer.status, 502);

@@ -185,5 +185,6 @@ fn this_runner() -> Author {
         host: host.trim().to_owned(),
         pid: std::process::id(),
         slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
+        runner: None,
     }
 }

@@ -110,6 +110,6 @@ impl JobError {
     /// For `result.json`.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        Failure { stage: self.stage(), reason: self.to_string(), detail: chain(self) }
+        Failure::new(self.stage(), self.to_string(), chain(self))
     }
 }

@@ -62,7 +62,7 @@ fn a_result_that_the_frontend_wrote_meanwhile_stands() {
         author: Author::Frontend { instance: "f00d".to_owned() },
         model: "starter".to_owned(),
         output: None,
-        failure: Some(Failure { stage: Stage::Wait, reason: "gone".to_owned(), detail: String::new() }),
+        failure: Some(Failure::new(Stage::Wait, "gone", "")),
         parameters: None,
         loading: None,
         clamped: Vec::new(),

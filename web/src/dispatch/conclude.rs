@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use livewebcam_jobs::{Claim, Failure, JobDir, JobFile, JobId, Marker, Outcome, Stage, Status, local, model_key};
+use livewebcam_jobs::{
+    BatchJob, Claim, Failure, JobDir, JobFile, JobId, Marker, Outcome, Stage, Status, local, model_key,
+};
 
 use super::Dispatcher;
 use super::paint::{SMALL_FILE, chain};
@@ -35,7 +37,7 @@ impl Dispatcher {
         } else {
             self.0.transport.replace(&job.file(JobFile::Cancel), why.as_bytes(), 0o600).await?;
         }
-        if let Err(error) = self.0.scheduler.cancel(&[id]).await {
+        if let Err(error) = self.0.scheduler.cancel(&[BatchJob::Frame(id)]).await {
             tracing::warn!(job = %id, error = chain(&error), "the scheduler was not told to cancel the job");
         }
         if !won {
@@ -47,7 +49,7 @@ impl Dispatcher {
     }
 
     fn cancelled(&self, model: &str, why: &str) -> Outcome {
-        let failure = Failure { stage: Stage::Wait, reason: why.to_owned(), detail: String::new() };
+        let failure = Failure::new(Stage::Wait, why, "");
         self.outcome(model, Status::Cancelled, failure)
     }
 
@@ -72,7 +74,7 @@ impl Dispatcher {
 
     /// Concludes a job as failed unless it has a result.
     pub(super) async fn conclude_failed(&self, id: JobId, model: &str, stage: Stage, reason: &str, detail: &str) {
-        let failure = Failure { stage, reason: reason.to_owned(), detail: detail.to_owned() };
+        let failure = Failure::new(stage, reason, detail);
         if let Err(error) = self.conclude(id, self.outcome(model, Status::Failed, failure)).await {
             tracing::warn!(job = %id, error = chain(&error), "the job was not concluded; the next start does it");
         }

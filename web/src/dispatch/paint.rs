@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use livewebcam_jobs::{JobFile, JobId, Marker, Outcome, REQUEST_VERSION, Request, Stage, Status, local, model_key};
+use livewebcam_jobs::{
+    BatchJob, Failure, JobFile, JobId, Marker, Outcome, REQUEST_VERSION, Request, Stage, Status, local, model_key,
+};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -121,11 +123,9 @@ impl Dispatcher {
         match (outcome.status, png) {
             (Status::Done, Some(png)) => Ok(Painting { id, png, outcome, durations }),
             (Status::Cancelled, _) => Err(PaintError::Cancelled),
-            (_, _) => Err(PaintError::Failed(outcome.failure.unwrap_or_else(|| livewebcam_jobs::Failure {
-                stage: Stage::Wait,
-                reason: "the job failed without a reason".to_owned(),
-                detail: String::new(),
-            }))),
+            (_, _) => Err(PaintError::Failed(
+                outcome.failure.unwrap_or_else(|| Failure::new(Stage::Wait, "the job failed without a reason", "")),
+            )),
         }
     }
 
@@ -176,25 +176,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Hands the job over. After a lost answer the scheduler is asked for the job by its name; only if it has none is the job
-    /// submitted once more, which the claim makes harmless should both have arrived.
     async fn submit(&self, id: JobId) -> Result<(), SubmitError> {
-        let first = self.0.scheduler.submit(id).await;
-        let submission = match first {
-            Err(SubmitError::Unknown { message }) => {
-                tracing::warn!(job = %id, message, "the scheduler's answer was lost; asking for the job");
-                match self.0.scheduler.look(&[id]).await {
-                    Ok(sights) if sights.contains_key(&id) => livewebcam_jobs::Submission {
-                        scheduler: self.0.scheduler.name().to_owned(),
-                        job_name: livewebcam_jobs::Submission::job_name(id),
-                        scheduler_job_id: "unknown".to_owned(),
-                    },
-                    Ok(_) => self.0.scheduler.submit(id).await?,
-                    Err(_) => return Err(SubmitError::Unknown { message }),
-                }
-            }
-            other => other?,
-        };
+        let submission = self.0.scheduler.submit(BatchJob::Frame(id)).await?;
         // Nobody waits for this record: it is for people, and for the next frontend.
         let dispatcher = self.clone();
         self.spawn(async move {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use livewebcam_jobs::{JobId, Marker};
+use livewebcam_jobs::{BatchJob, JobId, Marker};
 use notify::Watcher as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -222,7 +222,8 @@ impl Round {
         if ids.is_empty() {
             return;
         }
-        let sights = match self.scheduler.look(&ids).await {
+        let batch_jobs: Vec<BatchJob> = ids.iter().copied().map(BatchJob::Frame).collect();
+        let sights = match self.scheduler.look(&batch_jobs).await {
             Ok(sights) => sights,
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the scheduler does not answer; keeping the last known states");
@@ -233,7 +234,7 @@ impl Round {
         self.look(true).await;
         for id in ids {
             let Some(waiting) = self.waiting.get_mut(&id) else { continue };
-            match sights.get(&id) {
+            match sights.get(&BatchJob::Frame(id)) {
                 Some(Sight::Alive { waits, .. }) => {
                     waiting.missing = 0;
                     self.journeys.waits(id, *waits);

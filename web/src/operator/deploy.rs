@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use livewebcam_jobs::{
-    JobFile, JobId, LoadOptions, Marker, Outcome, Parameters, REQUEST_VERSION, Request, Status, local, model_key,
+    BatchJob, JobFile, JobId, LoadOptions, Marker, Outcome, Parameters, REQUEST_VERSION, Request, Status, local,
+    model_key,
 };
 
 use crate::frame;
@@ -83,7 +84,7 @@ async fn probe(settings: &Settings, transport: &Transport, scheduler: &Scheduler
         (JobFile::Script, settings.slurm.resources.script(id)?.into_bytes()),
     ];
     transport.stage(id, &files, &queue).await.context("failed to stage a job")?;
-    scheduler.submit(id).await.context("failed to submit a job")?;
+    scheduler.submit(BatchJob::Frame(id)).await.context("failed to submit a job")?;
     let end = Instant::now() + seconds(settings.deadlines.job);
     let mut gone = 0;
     loop {
@@ -96,7 +97,8 @@ async fn probe(settings: &Settings, transport: &Transport, scheduler: &Scheduler
             ensure!(outcome.status == Status::Done, "the job failed: {}", reason.unwrap_or_default());
             return Ok(outcome);
         }
-        let sight = scheduler.look(&[id]).await?.remove(&id);
+        let batch_job = BatchJob::Frame(id);
+        let sight = scheduler.look(&[batch_job]).await?.remove(&batch_job);
         if !matches!(sight, Some(Sight::Alive { .. })) {
             gone += 1;
         }
@@ -107,7 +109,7 @@ async fn probe(settings: &Settings, transport: &Transport, scheduler: &Scheduler
                 Some(Sight::Alive { words, .. } | Sight::Ended(words)) => words,
                 None => "unknown to the scheduler".to_owned(),
             };
-            scheduler.cancel(&[id]).await?;
+            scheduler.cancel(&[batch_job]).await?;
             bail!("the job did not paint ({state}); it lies in {}; slurm.log: {log}", job.path().display());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

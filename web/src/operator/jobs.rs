@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use livewebcam_jobs::{
-    Author, Claim, Failure, JobFile, JobId, Marker, Outcome, Stage, State, Status, Timings, local, model_key,
+    Author, BatchJob, Claim, Failure, JobFile, JobId, Marker, Outcome, Stage, State, Status, Timings, local, model_key,
 };
 
 use crate::inspect::{self, Job};
@@ -114,7 +114,7 @@ async fn cancel(settings: &Settings, transport: Arc<Transport>, id: JobId) -> an
     let why = "cancelled by the operator";
     let won = transport.publish_exclusively(&dir.file(JobFile::Claim), &local::to_json(&claim)).await?;
     if won {
-        let failure = Failure { stage: Stage::Wait, reason: why.to_owned(), detail: String::new() };
+        let failure = Failure::new(Stage::Wait, why, "");
         let outcome = Outcome {
             status: Status::Cancelled,
             author,
@@ -132,7 +132,7 @@ async fn cancel(settings: &Settings, transport: Arc<Transport>, id: JobId) -> an
     } else {
         transport.replace(&dir.file(JobFile::Cancel), why.as_bytes(), 0o600).await?;
     }
-    Scheduler::new(settings, transport).cancel(&[id]).await?;
+    Scheduler::new(settings, transport).cancel(&[BatchJob::Frame(id)]).await?;
     println!("{}", if won { "cancelled before anybody had claimed it" } else { "its runner is told to stop" });
     Ok(())
 }

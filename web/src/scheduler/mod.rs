@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livewebcam_jobs::{JobId, Submission};
+use livewebcam_jobs::{BatchJob, Submission};
 use tokio::sync::Notify;
 
 pub use crate::slurm::SubmitError;
@@ -15,7 +15,7 @@ pub use crate::slurm::SubmitError;
 use crate::settings::{SchedulerKind, Settings, seconds};
 use crate::transport::{Transport, TransportError};
 
-/// What the scheduler knows of a job.
+/// What the scheduler knows of a batch job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// It waits or runs.
@@ -25,11 +25,11 @@ pub enum Sight {
         /// Why it waits, for visitors, where that is known.
         waits: Option<&'static str>,
     },
-    /// It has ended, in whichever way; in words. Only `result.json` tells whether it painted.
+    /// It has ended, in whichever way; in words. Only its directory tells whether it did its work.
     Ended(String),
 }
 
-/// The scheduler's side of all frames.
+/// The scheduler's side of all frames and warm runners.
 pub struct Scheduler {
     kind: Kind,
     /// Told whenever a job has ended and this process knows it at once.
@@ -65,26 +65,41 @@ impl Scheduler {
         }
     }
 
-    /// Hands a staged job over.
+    /// Hands over what lies ready in its directory. After a lost answer the scheduler is asked for the job by its name; only
+    /// if it has none is the job submitted once more, and should both have arrived, one of them finds nothing to do.
     ///
     /// # Errors
-    /// The scheduler refuses, or its answer is lost.
-    pub async fn submit(&self, id: JobId) -> Result<Submission, SubmitError> {
-        let scheduler_job_id = match &self.kind {
-            Kind::Process(children) => children.submit(id).await?,
-            Kind::Slurm(slurm) => slurm.submit(id).await?,
+    /// The scheduler refuses, or its answers are lost.
+    pub async fn submit(&self, batch_job: BatchJob) -> Result<Submission, SubmitError> {
+        let scheduler_job_id = match self.try_submit(batch_job).await {
+            Err(SubmitError::Unknown { message }) => {
+                tracing::warn!(job = %batch_job, message, "the scheduler's answer was lost; asking for the job");
+                match self.look(&[batch_job]).await {
+                    Ok(sights) if sights.contains_key(&batch_job) => Submission::UNKNOWN.to_owned(),
+                    Ok(_) => self.try_submit(batch_job).await?,
+                    Err(_) => return Err(SubmitError::Unknown { message }),
+                }
+            }
+            other => other?,
         };
-        Ok(Submission { scheduler: self.name().to_owned(), job_name: Submission::job_name(id), scheduler_job_id })
+        Ok(Submission::new(self.name(), batch_job, scheduler_job_id))
+    }
+
+    async fn try_submit(&self, batch_job: BatchJob) -> Result<String, SubmitError> {
+        match &self.kind {
+            Kind::Process(children) => children.submit(batch_job).await,
+            Kind::Slurm(slurm) => slurm.submit(batch_job).await,
+        }
     }
 
     /// What the scheduler knows of these jobs, in one question. A job that is not in the answer is unknown to it.
     ///
     /// # Errors
     /// There is no answer: the last known state holds.
-    pub async fn look(&self, ids: &[JobId]) -> Result<HashMap<JobId, Sight>, TransportError> {
+    pub async fn look(&self, batch_jobs: &[BatchJob]) -> Result<HashMap<BatchJob, Sight>, TransportError> {
         match &self.kind {
-            Kind::Process(children) => Ok(children.look(ids)),
-            Kind::Slurm(slurm) => slurm.look(ids).await,
+            Kind::Process(children) => Ok(children.look(batch_jobs)),
+            Kind::Slurm(slurm) => slurm.look(batch_jobs).await,
         }
     }
 
@@ -102,13 +117,13 @@ impl Scheduler {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn cancel(&self, ids: &[JobId]) -> Result<(), TransportError> {
+    pub async fn cancel(&self, batch_jobs: &[BatchJob]) -> Result<(), TransportError> {
         match &self.kind {
             Kind::Process(children) => {
-                children.cancel(ids);
+                children.cancel(batch_jobs);
                 Ok(())
             }
-            Kind::Slurm(slurm) => slurm.cancel(ids).await,
+            Kind::Slurm(slurm) => slurm.cancel(batch_jobs).await,
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use livewebcam_jobs::JobId;
+use livewebcam_jobs::BatchJob;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Sight, SubmitError};
@@ -17,7 +17,7 @@ use crate::transport::{Process, Transport};
 
 pub(super) struct Children {
     transport: Arc<Transport>,
-    children: Arc<Mutex<HashMap<JobId, Child>>>,
+    children: Arc<Mutex<HashMap<BatchJob, Child>>>,
     ended: Arc<Notify>,
 }
 
@@ -50,40 +50,40 @@ impl Children {
         Self { transport, children: Arc::default(), ended }
     }
 
-    pub(super) async fn submit(&self, id: JobId) -> Result<String, SubmitError> {
-        let folder = self.transport.root().job(id);
-        let script = format!("cd {} && {{ {SUPERVISOR} }}", shell_quote(&folder.path().to_string_lossy()));
+    pub(super) async fn submit(&self, batch_job: BatchJob) -> Result<String, SubmitError> {
+        let folder = self.transport.root().batch_job(batch_job);
+        let script = format!("cd {} && {{ {SUPERVISOR} }}", shell_quote(&folder.to_string_lossy()));
         let process = self.transport.spawn(&script).await.map_err(|error| SubmitError::Busy {
             message: chain(&error),
             advice: "no process can be started at the transport's other end",
         })?;
         let (lifeline, cut) = oneshot::channel();
-        lock(&self.children).insert(id, Child { lifeline: Some(lifeline), ended: None });
+        lock(&self.children).insert(batch_job, Child { lifeline: Some(lifeline), ended: None });
         let (children, ended) = (self.children.clone(), self.ended.clone());
         tokio::spawn(async move {
             let words = supervise(process, cut).await;
-            lock(&children).insert(id, Child { lifeline: None, ended: Some(words) });
+            lock(&children).insert(batch_job, Child { lifeline: None, ended: Some(words) });
             ended.notify_one();
             // Whoever still waits for it looks within a second; the entry is not needed for longer.
             tokio::time::sleep(Duration::from_secs(60)).await;
-            lock(&children).remove(&id);
+            lock(&children).remove(&batch_job);
         });
         Ok("process".to_owned())
     }
 
-    pub(super) fn look(&self, ids: &[JobId]) -> HashMap<JobId, Sight> {
+    pub(super) fn look(&self, batch_jobs: &[BatchJob]) -> HashMap<BatchJob, Sight> {
         let children = lock(&self.children);
         let sight = |child: &Child| match &child.ended {
             None => Sight::Alive { words: "running".to_owned(), waits: None },
             Some(words) => Sight::Ended(words.clone()),
         };
-        ids.iter().filter_map(|id| Some((*id, sight(children.get(id)?)))).collect()
+        batch_jobs.iter().filter_map(|job| Some((*job, sight(children.get(job)?)))).collect()
     }
 
-    pub(super) fn cancel(&self, ids: &[JobId]) {
+    pub(super) fn cancel(&self, batch_jobs: &[BatchJob]) {
         let mut children = lock(&self.children);
-        for id in ids {
-            if let Some(child) = children.get_mut(id) {
+        for job in batch_jobs {
+            if let Some(child) = children.get_mut(job) {
                 child.lifeline = None;
             }
         }
@@ -91,8 +91,8 @@ impl Children {
 
     /// Cuts every lifeline and waits a moment for the jobs to end. The supervising shells see to those that do not.
     pub(super) async fn shut_down(&self) {
-        let ids: Vec<JobId> = lock(&self.children).keys().copied().collect();
-        self.cancel(&ids);
+        let all: Vec<BatchJob> = lock(&self.children).keys().copied().collect();
+        self.cancel(&all);
         for _ in 0..100 {
             if lock(&self.children).values().all(|child| child.ended.is_some()) {
                 return;
@@ -102,7 +102,7 @@ impl Children {
     }
 }
 
-fn lock(children: &Mutex<HashMap<JobId, Child>>) -> std::sync::MutexGuard<'_, HashMap<JobId, Child>> {
+fn lock(children: &Mutex<HashMap<BatchJob, Child>>) -> std::sync::MutexGuard<'_, HashMap<BatchJob, Child>> {
     children.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

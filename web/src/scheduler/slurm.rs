@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use livewebcam_jobs::{JobDir, JobFile, JobId, Submission};
+use livewebcam_jobs::{BatchJob, JobDir, JobFile, JobId};
 
 use super::{Sight, SubmitError};
 use crate::dispatch::chain;
@@ -34,10 +34,10 @@ impl Slurm {
         self.transport.run(&shell_line(&words), self.deadline).await
     }
 
-    pub(super) async fn submit(&self, id: JobId) -> Result<String, SubmitError> {
+    pub(super) async fn submit(&self, batch_job: BatchJob) -> Result<String, SubmitError> {
         self.sbatch.fetch_add(1, Ordering::Relaxed);
-        let job = self.transport.root().job(id);
-        let output = self.run(slurm::sbatch(&job)).await.map_err(|error| lost(&error))?;
+        let folder = self.transport.root().batch_job(batch_job);
+        let output = self.run(slurm::sbatch(&folder)).await.map_err(|error| lost(&error))?;
         let submitted = slurm::read_submission(Some(output.code), &output.stdout, &output.stderr)?;
         Ok(submitted.slurm_job_id)
     }
@@ -51,7 +51,7 @@ impl Slurm {
             self.transport.replace(&job.file(JobFile::Script), script.as_bytes(), 0o600).await
         };
         let asked = match staged.await {
-            Ok(()) => self.run(slurm::sbatch_test_only(&job)).await,
+            Ok(()) => self.run(slurm::sbatch_test_only(job.path())).await,
             Err(error) => Err(error),
         };
         if let Err(error) = self.transport.remove_job(&job).await {
@@ -61,11 +61,11 @@ impl Slurm {
         slurm::read_test_only(Some(output.code), &output.stderr)
     }
 
-    pub(super) async fn look(&self, ids: &[JobId]) -> Result<HashMap<JobId, Sight>, TransportError> {
+    pub(super) async fn look(&self, batch_jobs: &[BatchJob]) -> Result<HashMap<BatchJob, Sight>, TransportError> {
         self.squeue.fetch_add(1, Ordering::Relaxed);
         // Only one job is asked for after a lost answer; otherwise one question serves all.
-        let words = match ids {
-            [id] => slurm::squeue_named(&Submission::job_name(*id)),
+        let words = match batch_jobs {
+            [job] => slurm::squeue_named(&job.to_string()),
             _ => slurm::squeue(),
         };
         let output = self.run(words).await?;
@@ -76,33 +76,33 @@ impl Slurm {
         let queue = Queue::parse(&output.stdout);
         let mut sights = HashMap::new();
         for entry in queue.entries {
-            let Some(id) = entry.job_id().filter(|id| ids.contains(id)) else { continue };
+            let Some(job) = entry.batch_job().filter(|job| batch_jobs.contains(job)) else { continue };
             let reason = slurm::explain(&entry.reason);
             let sight = if entry.state.is_terminal() {
                 Sight::Ended(ending(&entry.state, reason.words))
             } else {
                 if let Some(advice) = reason.advice {
-                    self.tell_once(id, &entry.reason, advice);
+                    self.tell_once(job, &entry.reason, advice);
                 }
                 let waits = matches!(entry.state, JobState::Pending).then_some(reason.words);
                 Sight::Alive { words: entry.state.words().into_owned(), waits }
             };
-            sights.insert(id, sight);
+            sights.insert(job, sight);
         }
         Ok(sights)
     }
 
     /// A job that will never start waits for its deadline; the operator learns why meanwhile.
-    fn tell_once(&self, id: JobId, reason: &str, advice: &str) {
+    fn tell_once(&self, job: BatchJob, reason: &str, advice: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < 100 && told.insert(reason.to_owned()) {
-            tracing::warn!(job = %id, reason, "the job cannot start: {advice}");
+            tracing::warn!(%job, reason, "the job cannot start: {advice}");
         }
     }
 
-    pub(super) async fn cancel(&self, ids: &[JobId]) -> Result<(), TransportError> {
-        for id in ids {
-            let output = self.run(slurm::scancel(&Submission::job_name(*id))).await?;
+    pub(super) async fn cancel(&self, batch_jobs: &[BatchJob]) -> Result<(), TransportError> {
+        for job in batch_jobs {
+            let output = self.run(slurm::scancel(&job.to_string())).await?;
             if !output.success() {
                 let source = anyhow::anyhow!("exit code {}: {}", output.code, output.stderr.trim());
                 return Err(TransportError::Lost { action: "asking scancel".to_owned(), source });

@@ -1,27 +1,28 @@
 //! The command lines, as lists of words.
 
-use livewebcam_jobs::{JobDir, JobFile};
+use std::path::Path;
+
+use livewebcam_jobs::JobFile;
 
 /// What separates the fields of [`squeue`]'s lines: Slurm's job id, the job's name, its state, the reason.
 pub(super) const SQUEUE_FORMAT: &str = "--format=%i|%j|%T|%r";
 
-/// Submits the script of a job directory, which becomes the working directory: `slurm.log` appears in it.
+/// Submits the script of a batch job's directory, which becomes the working directory: `slurm.log` appears in it.
 #[must_use]
-pub fn sbatch(job: &JobDir) -> Vec<String> {
-    sbatch_with("--parsable", job)
+pub fn sbatch(directory: &Path) -> Vec<String> {
+    sbatch_with("--parsable", directory)
 }
 
-/// Asks whether the script of a job directory would be accepted, and when it would start; submits nothing.
+/// Asks whether the script of a batch job's directory would be accepted, and when it would start; submits nothing.
 #[must_use]
-pub fn sbatch_test_only(job: &JobDir) -> Vec<String> {
-    sbatch_with("--test-only", job)
+pub fn sbatch_test_only(directory: &Path) -> Vec<String> {
+    sbatch_with("--test-only", directory)
 }
 
-fn sbatch_with(option: &str, job: &JobDir) -> Vec<String> {
+fn sbatch_with(option: &str, directory: &Path) -> Vec<String> {
     // Paths come out of the settings, which are UTF-8.
-    let directory = job.path().to_string_lossy();
-    let script = job.file(JobFile::Script);
-    words(&["sbatch", option, &format!("--chdir={directory}"), &script.to_string_lossy()])
+    let script = directory.join(JobFile::Script.name());
+    words(&["sbatch", option, &format!("--chdir={}", directory.display()), &script.to_string_lossy()])
 }
 
 /// Lists all jobs of the account that Slurm still knows, whatever their state.
@@ -83,11 +84,11 @@ mod tests {
         let job = Root::new("/my lab's").job(id.parse().expect("an id"));
         let directory = format!("/my lab's/jobs/{id}");
         let script = format!("{directory}/job.sbatch");
-        assert_eq!(sbatch(&job), ["sbatch", "--parsable", &format!("--chdir={directory}"), &script]);
-        assert_eq!(sbatch_test_only(&job)[1], "--test-only");
+        assert_eq!(sbatch(job.path()), ["sbatch", "--parsable", &format!("--chdir={directory}"), &script]);
+        assert_eq!(sbatch_test_only(job.path())[1], "--test-only");
         let folder = format!(r"/my lab'\''s/jobs/{id}");
         let line = format!("sbatch --parsable '--chdir={folder}' '{folder}/job.sbatch'");
-        assert_eq!(shell_line(&sbatch(&job)), line);
+        assert_eq!(shell_line(&sbatch(job.path())), line);
         assert_eq!(shell_line(&squeue()), "squeue --me --noheader --states=all '--format=%i|%j|%T|%r'");
         assert_eq!(squeue_named("livewebcam-x").last().expect("a word"), "--name=livewebcam-x");
         assert_eq!(shell_line(&scancel("livewebcam-x")), "scancel --me --name=livewebcam-x");

@@ -1,6 +1,6 @@
 //! What squeue lists.
 
-use livewebcam_jobs::{JobId, Submission};
+use livewebcam_jobs::BatchJob;
 
 use super::JobState;
 
@@ -29,8 +29,8 @@ pub struct QueueEntry {
 impl QueueEntry {
     /// Which of our jobs it is, if it is one.
     #[must_use]
-    pub fn job_id(&self) -> Option<JobId> {
-        self.name.strip_prefix(Submission::JOB_NAME_PREFIX)?.parse().ok()
+    pub fn batch_job(&self) -> Option<BatchJob> {
+        self.name.parse().ok()
     }
 
     /// Only the name may hold a separator.
@@ -122,10 +122,10 @@ line|PENDING|JobHeldUser
 
     #[test]
     fn our_own_jobs_are_known_by_their_names() {
-        let ours: Vec<JobId> = Queue::parse(CAPTURED).entries.iter().filter_map(QueueEntry::job_id).collect();
-        assert_eq!(ours, ["0198f0c2-7b1e-7c3a-9d2e-5f6a7b8c9d0f".parse().expect("an id")]);
+        let ours: Vec<BatchJob> = Queue::parse(CAPTURED).entries.iter().filter_map(QueueEntry::batch_job).collect();
+        assert_eq!(ours, [BatchJob::Frame("0198f0c2-7b1e-7c3a-9d2e-5f6a7b8c9d0f".parse().expect("an id"))]);
         let foreign = Queue::parse("1|livewebcam-|RUNNING|None\n2|livewebcam-../x|RUNNING|None\n");
-        assert_eq!(foreign.entries.iter().filter_map(QueueEntry::job_id).count(), 0);
+        assert_eq!(foreign.entries.iter().filter_map(QueueEntry::batch_job).count(), 0);
     }
 
     #[test]

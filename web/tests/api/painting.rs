@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use image::{ImageFormat, Rgb, RgbImage};
-use livewebcam_jobs::{JobFile, REQUEST_VERSION, Status, Submission, local};
+use livewebcam_jobs::{BatchJob, JobFile, REQUEST_VERSION, Status, Submission, local};
 use reqwest::multipart::{Form, Part};
 
 use crate::pictures::{self, difference, form_with};
@@ -50,7 +50,7 @@ async fn the_job_directory_tells_the_whole_story() {
         local::read_json::<Submission>(&dir.file(JobFile::Submission)).expect("readable")
     })
     .await;
-    assert_eq!((submission.scheduler.as_str(), submission.job_name), ("process", Submission::job_name(id)));
+    assert_eq!((submission.scheduler.as_str(), submission.job_name), ("process", BatchJob::Frame(id).to_string()));
     let expected = JobFile::ALL.iter().filter(|file| **file != JobFile::Cancel).map(|file| file.name().to_owned());
     let mut expected: Vec<String> = expected.collect();
     expected.sort();

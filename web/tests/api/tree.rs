@@ -160,11 +160,10 @@ impl Tree {
 
 /// What a runner would write.
 pub fn outcome(status: Status, output: Option<livewebcam_jobs::Output>) -> Outcome {
-    let failure =
-        Failure { stage: Stage::Paint, reason: "the model refuses".to_owned(), detail: "in /opt/secret".to_owned() };
+    let failure = Failure::new(Stage::Paint, "the model refuses", "in /opt/secret");
     Outcome {
         status,
-        author: livewebcam_jobs::Author::Runner { host: "node7".to_owned(), pid: 1, slurm_job_id: None },
+        author: livewebcam_jobs::Author::Runner { host: "node7".to_owned(), pid: 1, slurm_job_id: None, runner: None },
         model: "starter".to_owned(),
         failure: output.is_none().then_some(failure),
         output,
