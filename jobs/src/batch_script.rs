@@ -50,7 +50,7 @@ impl FromStr for BatchJob {
 pub struct Serving<'a> {
     /// The model whose frames it paints, by name.
     pub model: &'a str,
-    /// Seconds without a frame after which it leaves.
+    /// Seconds without a frame after which it leaves; 0 to stay.
     pub idle_exit: u32,
     /// `--time` in place of the setting for single frames; empty to keep that.
     pub time_limit: &'a str,

@@ -75,8 +75,9 @@ impl Application {
                 return Err(error.into());
             }
         };
-        if let Err(error) = catalog.default_model() {
-            tracing::warn!(%error, "the default model cannot paint; see models.default in the settings");
+        match catalog.default_model() {
+            Ok(model) => dispatcher.keep_standby(&model.name),
+            Err(error) => tracing::warn!(%error, "the default model cannot paint; see models.default in the settings"),
         }
         for problem in catalog.unmet() {
             tracing::warn!("{problem}");

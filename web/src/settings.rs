@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use livewebcam_jobs::batch_script::Resources;
+use livewebcam_jobs::RunnerId;
+use livewebcam_jobs::batch_script::{Resources, Serving};
 use serde::{Deserialize, Serialize};
 
 pub use self::models::{Model, Models};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub ssh: Ssh,
     /// What a job asks of Slurm, for `cluster.scheduler = "slurm"`.
     pub slurm: Slurm,
+    /// How many warm runners there are and how long they stay.
+    pub warm: Warm,
     /// Bounds on what visitors may ask.
     pub limits: Limits,
     /// How long each stage of a frame may take.
@@ -81,13 +84,20 @@ pub struct Cluster {
     pub transport: TransportKind,
     /// Who starts the runners.
     pub scheduler: SchedulerKind,
+    /// Whether runners stay for further frames.
+    pub policy: PolicyChoice,
     /// The shared tree, as the cluster sees it; a leading `~/` is the home directory there.
     pub root: PathBuf,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { transport: TransportKind::Local, scheduler: SchedulerKind::Process, root: "var".into() }
+        Self {
+            transport: TransportKind::Local,
+            scheduler: SchedulerKind::Process,
+            policy: PolicyChoice::Auto,
+            root: "var".into(),
+        }
     }
 }
 
@@ -109,6 +119,48 @@ pub enum SchedulerKind {
     Process,
     /// The batch script is submitted to Slurm.
     Slurm,
+}
+
+/// `cluster.policy`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyChoice {
+    /// The scheduler's default: `process` warm, `slurm` per-request.
+    Auto,
+    /// See [`Policy::PerRequest`].
+    PerRequest,
+    /// See [`Policy::Warm`].
+    Warm,
+}
+
+/// How long a runner stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Every frame is a batch job of its own.
+    PerRequest,
+    /// A runner that has painted its frame takes the next.
+    Warm,
+}
+
+/// `[warm]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Warm {
+    /// Seconds without a frame after which a runner leaves.
+    pub idle_exit: u32,
+    /// Runners of the default model that are kept even if nobody watches.
+    pub min_standby: usize,
+    /// Runners at once, over all models; 0 for the scheduler's default (`process` 1, `slurm` 4).
+    pub max_runners: usize,
+    /// A runner's time limit, in place of `slurm.time_limit`; empty to keep that.
+    pub time_limit: String,
+}
+
+impl Default for Warm {
+    fn default() -> Self {
+        Self { idle_exit: 60, min_standby: 0, max_runners: 0, time_limit: String::new() }
+    }
 }
 
 /// `[ssh]`
@@ -142,23 +194,57 @@ pub struct Limits {
     pub pixels: u64,
     /// Longest prompt in characters.
     pub prompt_chars: usize,
-    /// Frames in flight at once over all visitors; 0 for the scheduler's default (`process` 2, `slurm` 8).
+    /// Frames on the cluster at once over all visitors; 0 for two per warm runner, or else for the scheduler's default
+    /// (`process` 2, `slurm` 8).
     pub max_in_flight: usize,
-    /// Frames submitted in a minute over all visitors; 0 for the scheduler's default (`process` 1200, `slurm` 240).
+    /// Frames that wait in line for a place, over all visitors.
+    pub max_waiting: usize,
+    /// Frames on the cluster at once of one visitor.
+    pub per_visitor: usize,
+    /// Batch jobs submitted in a minute; 0 for the scheduler's default (`process` 1200, `slurm` 240).
     pub submits_per_minute: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { upload_bytes: 12 << 20, pixels: 40_000_000, prompt_chars: 2000, max_in_flight: 0, submits_per_minute: 0 }
+        Self {
+            upload_bytes: 12 << 20,
+            pixels: 40_000_000,
+            prompt_chars: 2000,
+            max_in_flight: 0,
+            max_waiting: 64,
+            per_visitor: 4,
+            submits_per_minute: 0,
+        }
     }
 }
 
 impl Settings {
-    /// `limits.max_in_flight` with the scheduler's default.
+    /// `cluster.policy` with the scheduler's default.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        match (self.cluster.policy, self.cluster.scheduler) {
+            (PolicyChoice::PerRequest, _) | (PolicyChoice::Auto, SchedulerKind::Slurm) => Policy::PerRequest,
+            (PolicyChoice::Warm, _) | (PolicyChoice::Auto, SchedulerKind::Process) => Policy::Warm,
+        }
+    }
+
+    /// `warm.max_runners` with the scheduler's default.
+    #[must_use]
+    pub fn max_runners(&self) -> usize {
+        match (self.warm.max_runners, self.cluster.scheduler) {
+            // A runner uses every processor that it has.
+            (0, SchedulerKind::Process) => 1,
+            (0, SchedulerKind::Slurm) => 4,
+            (chosen, _) => chosen,
+        }
+    }
+
+    /// `limits.max_in_flight` with its default.
     #[must_use]
     pub fn max_in_flight(&self) -> usize {
         match (self.limits.max_in_flight, self.cluster.scheduler) {
+            (0, _) if self.policy() == Policy::Warm => PLACES_PER_RUNNER * self.max_runners(),
             (0, SchedulerKind::Process) => 2,
             (0, SchedulerKind::Slurm) => 8,
             (chosen, _) => chosen,
@@ -270,6 +356,9 @@ pub enum SettingsError {
     Value(String),
 }
 
+/// One frame that a warm runner paints, and one that lies ready for it.
+pub const PLACES_PER_RUNNER: usize = 2;
+
 const ENVIRONMENT_PREFIX: &str = "LIVEWEBCAM__";
 
 impl Settings {
@@ -348,6 +437,15 @@ impl Settings {
         }
         let resources = self.slurm.resources.options();
         resources.map_err(|error| SettingsError::Value(format!("slurm.{error}")))?;
+        let serving = Serving { model: "", idle_exit: 0, time_limit: &self.warm.time_limit };
+        let script = self.slurm.resources.script_of_runner(RunnerId::new(), &serving);
+        script.map_err(|error| SettingsError::Value(format!("warm.{error}")))?;
+        if self.warm.min_standby > self.max_runners() {
+            return Err(SettingsError::Value("warm.min_standby is larger than warm.max_runners".to_owned()));
+        }
+        if self.limits.per_visitor == 0 {
+            return Err(SettingsError::Value("limits.per_visitor must be at least 1".to_owned()));
+        }
         if self.is_embedded() {
             self.models.add_python_names();
         }

@@ -2,6 +2,7 @@
 //!
 //! Whatever happens here, `result.json` is won by exactly one author; losing it means that the runner finished after all.
 
+use std::path::Path;
 use std::time::Duration;
 
 use livewebcam_jobs::{
@@ -11,11 +12,9 @@ use livewebcam_jobs::{
 use super::Dispatcher;
 use super::paint::{SMALL_FILE, chain};
 use super::watcher::Verdict;
-use crate::text::printable;
+use crate::settings::Policy;
 use crate::transport::TransportError;
 
-/// How much of a log goes into a failure's detail.
-const LOG_TAIL: u64 = 4096;
 /// How long a cancelled job may take to stop before it is concluded without its runner.
 const STOPPING: Duration = Duration::from_secs(30);
 
@@ -29,15 +28,17 @@ impl Dispatcher {
 
     async fn try_cancel(&self, id: JobId, model: &str, why: &str) -> Result<(), TransportError> {
         let job = self.0.transport.root().job(id);
-        let claim = Claim { author: self.author(), nonce: format!("{:032x}", rand::random::<u128>()) };
-        let won = self.0.transport.publish_exclusively(&job.file(JobFile::Claim), &local::to_json(&claim)).await?;
+        let won = self.claim(id).await?;
         // In either case before the scheduler ends the job: whoever sees it end then knows that it was cancelled.
         if won {
             self.conclude(id, self.cancelled(model, why)).await?;
         } else {
             self.0.transport.replace(&job.file(JobFile::Cancel), why.as_bytes(), 0o600).await?;
         }
-        if let Err(error) = self.0.scheduler.cancel(&[BatchJob::Frame(id)]).await {
+        // A warm runner looks for the wish itself, and goes on to its next frame.
+        if self.0.settings.policy() == Policy::PerRequest
+            && let Err(error) = self.0.scheduler.cancel(&[BatchJob::Frame(id)]).await
+        {
             tracing::warn!(job = %id, error = chain(&error), "the scheduler was not told to cancel the job");
         }
         if !won {
@@ -53,8 +54,8 @@ impl Dispatcher {
         self.outcome(model, Status::Cancelled, failure)
     }
 
-    /// The scheduler says that the job has ended, in `words`. Its result decides; without one it was cancelled or has failed.
-    pub(super) async fn conclude_dead(&self, id: JobId, model: &str, words: &str) {
+    /// Who was to paint the job has ended, in `words`. Its result decides; without one it was cancelled or has failed.
+    pub(super) async fn conclude_dead(&self, id: JobId, model: &str, words: &str, log: &Path) {
         let job = self.0.transport.root().job(id);
         if let Ok(Some(why)) = self.0.transport.read(&job.file(JobFile::Cancel), SMALL_FILE).await {
             let outcome = self.cancelled(model, &String::from_utf8_lossy(&why));
@@ -63,11 +64,7 @@ impl Dispatcher {
             }
             return;
         }
-        let log = match self.0.transport.read_tail(&job.file(JobFile::Log), LOG_TAIL).await {
-            Ok(Some((log, _))) => printable(&String::from_utf8_lossy(&log)),
-            Ok(None) => "there is no slurm.log: the job died before its first line".to_owned(),
-            Err(error) => format!("slurm.log cannot be read: {}", chain(&error)),
-        };
+        let log = self.tail_of(log).await;
         let reason = format!("the job ended without a result ({words})");
         self.conclude_failed(id, model, Stage::Wait, &reason, &log).await;
     }
@@ -101,8 +98,40 @@ impl Dispatcher {
         } else {
             let staging: JobDir = root.staging(id);
             // The sweeper takes it if this fails too.
-            let _ = self.0.transport.remove_job(&staging).await;
+            let _ = self.0.transport.remove_folder(staging.path()).await;
         }
+    }
+
+    /// A newer frame of the visitor waits: of those that lie ready for a runner, the oldest that nobody has claimed is dropped.
+    /// A frame that is being painted stays.
+    pub(super) async fn drop_stale(&self, visitor: &str) {
+        for id in self.0.line.placed_of(visitor) {
+            match self.try_supersede(id).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::debug!(job = %id, error = chain(&error), "the frame was not superseded"),
+            }
+        }
+    }
+
+    async fn try_supersede(&self, id: JobId) -> Result<bool, TransportError> {
+        let job = self.0.transport.root().job(id);
+        let Some(request) = self.0.transport.read(&job.file(JobFile::Request), SMALL_FILE).await? else {
+            return Ok(false);
+        };
+        let won = self.claim(id).await?;
+        if won {
+            self.conclude(id, self.cancelled(&model_of(Some(request)), "a newer frame took its place")).await?;
+            self.0.watcher.tell(id, Verdict::Superseded);
+        }
+        Ok(won)
+    }
+
+    /// Tries to keep everybody else from painting.
+    async fn claim(&self, id: JobId) -> Result<bool, TransportError> {
+        let claim = Claim { author: self.author(), nonce: format!("{:032x}", rand::random::<u128>()) };
+        let path = self.0.transport.root().job(id).file(JobFile::Claim);
+        self.0.transport.publish_exclusively(&path, &local::to_json(&claim)).await
     }
 
     /// Concludes what a predecessor left unfinished: nobody waits for it any more.

@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use livewebcam_jobs::JobId;
 
+use super::line::Position;
+
 /// How far a frame is, as far as the frontend knows without looking into its directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Journey {
-    /// Whether the scheduler has taken its job.
-    pub submitted: bool,
+    /// Whether it waits for others and no longer for the frontend: in line, for the scheduler or for a runner.
+    pub waiting: bool,
     /// Why the scheduler lets the job wait, in plain words, where it says so.
     pub waits: Option<&'static str>,
-    /// Frames that came earlier and are still on their way.
-    pub ahead: usize,
+    /// Its place among the frames for its model.
+    pub position: Position,
 }
 
 /// Who may ask for a frame before they know its job: a visitor, by a name of their own choice for the request.
@@ -29,24 +31,24 @@ pub struct Tag {
 #[derive(Default)]
 struct Entry {
     tag: Option<Tag>,
-    submitted: bool,
+    waiting: bool,
     waits: Option<&'static str>,
 }
 
-/// Every frame in flight, in the order in which they came.
+/// Every frame in flight.
 #[derive(Clone, Default)]
 pub(super) struct Journeys(Arc<Mutex<BTreeMap<JobId, Entry>>>);
 
 /// Keeps a frame listed until it is dropped.
 pub(super) struct Listed {
     journeys: Journeys,
-    id: JobId,
+    id: Mutex<JobId>,
 }
 
 impl Journeys {
     pub(super) fn begin(&self, id: JobId, tag: Option<Tag>) -> Listed {
         self.lock().insert(id, Entry { tag, ..Entry::default() });
-        Listed { journeys: self.clone(), id }
+        Listed { journeys: self.clone(), id: Mutex::new(id) }
     }
 
     pub(super) fn waits(&self, id: JobId, why: Option<&'static str>) {
@@ -61,8 +63,8 @@ impl Journeys {
 
     pub(super) fn of(&self, id: JobId) -> Option<Journey> {
         let entries = self.lock();
-        let Entry { submitted, waits, .. } = *entries.get(&id)?;
-        Some(Journey { submitted, waits, ahead: entries.range(..id).count() })
+        let Entry { waiting, waits, .. } = *entries.get(&id)?;
+        Some(Journey { waiting, waits, position: Position::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Entry>> {
@@ -71,16 +73,32 @@ impl Journeys {
 }
 
 impl Listed {
-    pub(super) fn submitted(&self) {
-        if let Some(entry) = self.journeys.lock().get_mut(&self.id) {
-            entry.submitted = true;
+    /// Whether the frame waits for others than the frontend.
+    pub(super) fn waits(&self, waiting: bool) {
+        if let Some(entry) = self.journeys.lock().get_mut(&self.id()) {
+            entry.waiting = waiting;
         }
+    }
+
+    /// The frame goes on as another job.
+    pub(super) fn becomes(&self, id: JobId) {
+        let mut entries = self.journeys.lock();
+        let mut own = self.id.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.remove(&own) {
+            entries.insert(id, Entry { waits: None, ..entry });
+        }
+        *own = id;
+    }
+
+    fn id(&self) -> JobId {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.journeys.lock().remove(&self.id);
+        let id = self.id();
+        self.journeys.lock().remove(&id);
     }
 }
 
@@ -98,14 +116,18 @@ mod tests {
         let (first, second) = (JobId::new(), JobId::new());
         let elder = journeys.begin(first, None);
         let listed = journeys.begin(second, Some(tag("ada")));
-        assert_eq!(journeys.of(second), Some(Journey { submitted: false, waits: None, ahead: 1 }));
-        listed.submitted();
+        let position = Position::default();
+        assert_eq!(journeys.of(second), Some(Journey { waiting: false, waits: None, position }));
+        listed.waits(true);
         journeys.waits(second, Some("all places are taken"));
         drop(elder);
         let waits = Some("all places are taken");
-        assert_eq!(journeys.of(second), Some(Journey { submitted: true, waits, ahead: 0 }));
+        assert_eq!(journeys.of(second), Some(Journey { waiting: true, waits, position }));
+        let third = JobId::new();
+        listed.becomes(third);
+        assert_eq!((journeys.of(second), journeys.named(&tag("ada"))), (None, Some(third)));
         drop(listed);
-        assert_eq!(journeys.of(second), None);
+        assert_eq!(journeys.of(third), None);
     }
 
     #[test]

@@ -3,16 +3,18 @@
 //!
 //! Knows neither HTTP nor SSH nor Slurm's words.
 
-mod admission;
 mod conclude;
+mod fleet;
 mod journeys;
+mod line;
 mod ownership;
+mod pace;
 mod paint;
 mod recovery;
 mod sweeper;
 mod watcher;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -22,18 +24,21 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::admission::Admission;
-pub use self::admission::Busy;
+use self::fleet::Board;
+pub use self::fleet::RunnerInfo;
 use self::journeys::Journeys;
 pub use self::journeys::{Journey, Tag};
+use self::line::Line;
+pub use self::line::{Busy, Position};
 use self::ownership::Ownership;
 pub use self::ownership::OwnershipError;
+use self::pace::Pace;
 pub(crate) use self::paint::chain;
 use self::sweeper::Sweeper;
 use self::watcher::Watcher;
 use crate::frame::Frame;
 use crate::scheduler::{Scheduler, SubmitError};
-use crate::settings::Settings;
+use crate::settings::{Policy, Settings};
 use crate::transport::{Transport, TransportError};
 
 /// What is to be painted.
@@ -48,7 +53,7 @@ pub struct Order {
     /// Numbers that were not.
     pub clamped: Vec<Clamped>,
     /// SHA-256 of the visitor's cookie.
-    pub visitor: Option<String>,
+    pub visitor: String,
     /// By which the visitor may ask for the frame before its job is known.
     pub tag: Option<Tag>,
 }
@@ -73,7 +78,7 @@ pub struct Durations {
     pub stage_ms: f64,
     /// Handing it to the scheduler.
     pub submit_ms: f64,
-    /// From the accepted submission until the result was seen, less the runner's own total.
+    /// All else until the result was seen, less the runner's own total: the frontend's line and the scheduler's queue.
     pub queue_ms: f64,
     /// Fetching the painting.
     pub retrieve_ms: f64,
@@ -97,6 +102,9 @@ pub enum PaintError {
     /// Nobody wanted it any more.
     #[error("the job was cancelled")]
     Cancelled,
+    /// Its visitor has sent a newer one, and that is painted instead.
+    #[error("a newer frame of yours took this one's place")]
+    Superseded,
     /// It took too long.
     #[error("{stage} took longer than {seconds} s")]
     Deadline {
@@ -122,7 +130,9 @@ struct Inner {
     transport: Arc<Transport>,
     scheduler: Arc<Scheduler>,
     instance: String,
-    admission: Admission,
+    line: Line,
+    pace: Pace,
+    board: Arc<Board>,
     watcher: Watcher,
     journeys: Journeys,
     sweeper: Sweeper,
@@ -171,10 +181,14 @@ impl Dispatcher {
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let journeys = Journeys::default();
-        let watcher = Watcher::start(&transport, &scheduler, settings, &journeys);
+        let warm = settings.policy() == Policy::Warm;
+        let watcher = Watcher::start(&transport, (!warm).then_some(&scheduler), settings, &journeys);
+        let limits = &settings.limits;
         let dispatcher = Self(Arc::new(Inner {
             settings: settings.clone(),
-            admission: Admission::new(settings.max_in_flight(), settings.submits_per_minute()),
+            line: Line::new(settings.max_in_flight(), warm, limits.max_waiting, limits.per_visitor),
+            pace: Pace::new(settings.submits_per_minute()),
+            board: Arc::default(),
             sweeper: Sweeper::new(settings.keep.clone()),
             transport,
             scheduler,
@@ -189,6 +203,7 @@ impl Dispatcher {
         }));
         dispatcher.recover().await.map_err(StartError::Root)?;
         dispatcher.keep_root();
+        dispatcher.keep_fleet();
         Ok(dispatcher)
     }
 
@@ -204,10 +219,36 @@ impl Dispatcher {
         &self.0.scheduler
     }
 
-    /// Frames in flight now, and how many may be.
+    /// Frames on the cluster, frames that wait in line, and how many may be on the cluster.
     #[must_use]
-    pub fn in_flight(&self) -> (usize, usize) {
-        self.0.admission.in_flight()
+    pub fn frames(&self) -> (usize, usize, usize) {
+        self.0.line.counts()
+    }
+
+    /// How many frames a visitor does well to have in flight now.
+    #[must_use]
+    pub fn share(&self, visitor: &str) -> usize {
+        self.0.line.share(visitor)
+    }
+
+    /// Whether a visitor's frame would be taken in now.
+    ///
+    /// # Errors
+    /// Too many are on their way.
+    pub fn room_for(&self, visitor: &str) -> Result<(), Busy> {
+        self.0.line.room_for(visitor)
+    }
+
+    /// The warm runners.
+    #[must_use]
+    pub fn runners(&self) -> Vec<RunnerInfo> {
+        self.0.board.runners()
+    }
+
+    /// Models whose runners do not stay, and why.
+    #[must_use]
+    pub fn troubles(&self) -> BTreeMap<String, String> {
+        self.0.board.troubles()
     }
 
     /// The job of a visitor's request, while it lasts.
@@ -219,7 +260,9 @@ impl Dispatcher {
     /// How far a frame in flight is.
     #[must_use]
     pub fn journey_of(&self, id: JobId) -> Option<Journey> {
-        self.0.journeys.of(id)
+        let mut journey = self.0.journeys.of(id)?;
+        journey.position = self.0.line.position(id).unwrap_or_default();
+        Some(journey)
     }
 
     /// Whether no more frames are taken.

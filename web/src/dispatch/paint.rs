@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::journeys::Listed;
+use super::line::{Busy, Full, Refusal, Ticket};
 use super::watcher::Verdict;
 use super::{Dispatcher, Durations, Order, PaintError, Painting};
 use crate::scheduler::SubmitError;
-use crate::settings::seconds;
+use crate::settings::{Policy, seconds};
 use crate::transport::TransportError;
 
 /// Largest `result.json` and other small files that are read.
@@ -32,6 +33,29 @@ impl Drop for CancelOnDrop {
     }
 }
 
+/// Why an attempt gave no painting.
+enum Setback {
+    /// For good.
+    Final(PaintError),
+    /// Its runner died or had to leave; another one may well paint it.
+    RunnerGone(Failure),
+}
+
+impl From<PaintError> for Setback {
+    fn from(error: PaintError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl From<Setback> for PaintError {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Final(error) => error,
+            Setback::RunnerGone(failure) => Self::Failed(failure),
+        }
+    }
+}
+
 impl Dispatcher {
     /// Paints a frame. Dropping the future cancels the job; its conclusion goes on in the background.
     ///
@@ -41,74 +65,146 @@ impl Dispatcher {
         if self.0.closing.is_cancelled() || self.is_superseded() {
             return Err((None, PaintError::Closing));
         }
-        let slot = self.0.admission.admit().map_err(|busy| (None, busy.into()))?;
-        let id = JobId::new();
+        let ticket = self.admit(&order).map_err(|busy| (None, busy.into()))?;
         let cancelled = self.0.closing.child_token();
         let guard = CancelOnDrop(cancelled.clone());
+        let id = ticket.id();
         let listed = self.0.journeys.begin(id, order.tag.clone());
         let dispatcher = self.clone();
         // In a task of its own, so that a job is concluded whatever becomes of the request.
         let task = self.spawn(async move {
-            let painted = dispatcher.journey(id, &order, &listed, &cancelled).await;
+            let painted = dispatcher.journey(ticket, &order, &listed, &cancelled).await;
             drop(listed);
             dispatcher.sweep_later();
-            drop(slot);
             painted
         });
         let painted = task.await;
         drop(guard);
-        painted.unwrap_or_else(|panic| Err(PaintError::Retrieve(panic.into()))).map_err(|error| (Some(id), error))
+        let painted = painted.unwrap_or_else(|panic| Err((id, PaintError::Retrieve(panic.into()))));
+        painted.map_err(|(id, error)| (Some(id), error))
     }
 
+    fn admit(&self, order: &Order) -> Result<Ticket, Busy> {
+        let ticket = self.0.line.enter(JobId::new(), &order.visitor, &order.model.name)?;
+        match self.0.settings.policy() {
+            Policy::PerRequest => {
+                self.0.pace.take().map_err(|rest| Busy { full: Full::Pace, retry_after: rest.as_secs() + 1 })?
+            }
+            Policy::Warm if ticket.is_waiting() => {
+                let (dispatcher, visitor) = (self.clone(), order.visitor.clone());
+                self.spawn(async move { dispatcher.drop_stale(&visitor).await });
+            }
+            Policy::Warm => {}
+        }
+        Ok(ticket)
+    }
+
+    /// The frame's turn, and then at most two attempts: a runner that dies or has to leave takes no frame with it.
     async fn journey(
         &self,
-        id: JobId,
+        mut ticket: Ticket,
         order: &Order,
         listed: &Listed,
         cancelled: &CancellationToken,
-    ) -> Result<Painting, PaintError> {
+    ) -> Result<Painting, (JobId, PaintError)> {
+        let begun = Instant::now();
+        let first = ticket.id();
+        listed.waits(true);
+        self.turn(&mut ticket, order, cancelled).await.map_err(|error| (first, error))?;
+        match self.attempt(first, None, begun, order, listed, cancelled).await {
+            Err(Setback::RunnerGone(failure)) => {
+                let second = JobId::new();
+                tracing::warn!(job = %first, retry = %second, reason = failure.reason, "another runner is to paint the frame");
+                ticket.becomes(second);
+                listed.becomes(second);
+                let again = self.attempt(second, Some(first), begun, order, listed, cancelled).await;
+                again.map_err(|setback| (second, setback.into()))
+            }
+            ended => ended.map_err(|setback| (first, setback.into())),
+        }
+    }
+
+    /// Waits in line. Until its turn a frame exists nowhere but here.
+    async fn turn(&self, ticket: &mut Ticket, order: &Order, cancelled: &CancellationToken) -> Result<(), PaintError> {
+        let deadline = self.deadline(order);
+        tokio::select! {
+            turn = ticket.turn() => turn.map_err(|refusal| match refusal {
+                Refusal::Superseded => PaintError::Superseded,
+                Refusal::Hopeless(failure) => PaintError::Failed(failure),
+            }),
+            () = tokio::time::sleep(seconds(deadline)) => Err(PaintError::Deadline { stage: "waiting in line", seconds: deadline }),
+            () = cancelled.cancelled() => Err(PaintError::Cancelled),
+        }
+    }
+
+    /// Seconds until a job of this order must have a result.
+    fn deadline(&self, order: &Order) -> f64 {
+        self.0.settings.models.of(&order.model.name).deadline.unwrap_or(self.0.settings.deadlines.job)
+    }
+
+    /// One job, from its directory to its result. `begun` is when the frame came.
+    async fn attempt(
+        &self,
+        id: JobId,
+        retry_of: Option<JobId>,
+        begun: Instant,
+        order: &Order,
+        listed: &Listed,
+        cancelled: &CancellationToken,
+    ) -> Result<Painting, Setback> {
+        let model = order.model.name.as_str();
         let deadlines = &self.0.settings.deadlines;
-        let deadline = self.0.settings.models.of(&order.model.name).deadline.unwrap_or(deadlines.job);
+        let deadline = self.deadline(order);
+        let policy = self.0.settings.policy();
         let mut durations = Durations::default();
 
+        listed.waits(false);
         let start = Instant::now();
-        if let Err(error) = self.within("staging", deadlines.stage, self.stage(id, order), PaintError::Stage).await {
+        let staged = self.within("staging", deadlines.stage, self.stage(id, retry_of, order), PaintError::Stage).await;
+        if let Err(error) = staged {
             self.0.transport.suspect().await;
-            self.abandon(id, &order.model.name).await;
-            return Err(error);
+            self.abandon(id, model).await;
+            return Err(error.into());
         }
         durations.stage_ms = milliseconds(start);
 
         if cancelled.is_cancelled() {
-            self.cancel(id, &order.model.name, "the visitor went away").await;
-            return Err(PaintError::Cancelled);
+            self.cancel(id, model, "the visitor went away").await;
+            return Err(PaintError::Cancelled.into());
         }
 
-        let start = Instant::now();
-        if let Err(error) = self.submit(id).await {
-            let reason = "the cluster did not take the job";
-            self.conclude_failed(id, &order.model.name, Stage::Submit, reason, &chain(&error)).await;
-            return Err(PaintError::Submit(error));
+        if policy == Policy::PerRequest {
+            let start = Instant::now();
+            if let Err(error) = self.submit(id).await {
+                let reason = "the cluster did not take the job";
+                self.conclude_failed(id, model, Stage::Submit, reason, &chain(&error)).await;
+                return Err(PaintError::Submit(error).into());
+            }
+            durations.submit_ms = milliseconds(start);
         }
-        durations.submit_ms = milliseconds(start);
-        listed.submitted();
+        listed.waits(true);
 
-        let submitted = Instant::now();
         let verdict = tokio::select! {
             verdict = self.0.watcher.wait(id) => verdict,
             () = tokio::time::sleep(seconds(deadline)) => {
-                self.cancel(id, &order.model.name, "the deadline passed").await;
-                return Err(PaintError::Deadline { stage: "the job", seconds: deadline });
+                self.cancel(id, model, "the deadline passed").await;
+                return Err(PaintError::Deadline { stage: "the job", seconds: deadline }.into());
             }
             () = cancelled.cancelled() => {
-                self.cancel(id, &order.model.name, "the visitor went away").await;
-                return Err(PaintError::Cancelled);
+                self.cancel(id, model, "the visitor went away").await;
+                return Err(PaintError::Cancelled.into());
             }
         };
-        let seen_ms = milliseconds(submitted);
+        let seen_ms = milliseconds(begun);
         let fetched = Instant::now();
-        if let Verdict::Dead(words) = &verdict {
-            self.conclude_dead(id, &order.model.name, words).await;
+        let died = matches!(verdict, Verdict::Dead { .. });
+        match verdict {
+            Verdict::Done => {}
+            Verdict::Superseded => return Err(PaintError::Superseded.into()),
+            Verdict::Dead { words, log } => self.conclude_dead(id, model, &words, &log).await,
+            Verdict::Hopeless(failure) => {
+                self.conclude_failed(id, model, failure.stage, &failure.reason, &failure.detail).await;
+            }
         }
         let retrieved = self.within("retrieving", deadlines.retrieve, self.retrieve(id), PaintError::Retrieve).await;
         if matches!(retrieved, Err(PaintError::Deadline { .. })) {
@@ -119,13 +215,21 @@ impl Dispatcher {
         let (outcome, png) = retrieved?;
         self.0.sweeper.concluded(id, outcome.status);
         durations.retrieve_ms = milliseconds(fetched);
-        durations.queue_ms = (seen_ms - outcome.timings.total_ms).max(0.0);
+        let elsewhere = durations.stage_ms + durations.submit_ms + outcome.timings.total_ms;
+        durations.queue_ms = (seen_ms - elsewhere).max(0.0);
         match (outcome.status, png) {
-            (Status::Done, Some(png)) => Ok(Painting { id, png, outcome, durations }),
-            (Status::Cancelled, _) => Err(PaintError::Cancelled),
-            (_, _) => Err(PaintError::Failed(
-                outcome.failure.unwrap_or_else(|| Failure::new(Stage::Wait, "the job failed without a reason", "")),
-            )),
+            (Status::Done, Some(png)) => {
+                self.0.line.painted(model, outcome.timings.total_ms - outcome.timings.load_ms);
+                Ok(Painting { id, png, outcome, durations })
+            }
+            (Status::Cancelled, _) => Err(PaintError::Cancelled.into()),
+            (_, _) => {
+                let nothing = || Failure::new(Stage::Wait, "the job failed without a reason", "");
+                let failure = outcome.failure.unwrap_or_else(nothing);
+                // A job of its own that died once would die again.
+                let gone = policy == Policy::Warm && (died || failure.handed_back);
+                Err(if gone { Setback::RunnerGone(failure) } else { PaintError::Failed(failure).into() })
+            }
         }
     }
 
@@ -142,7 +246,7 @@ impl Dispatcher {
         }
     }
 
-    async fn stage(&self, id: JobId, order: &Order) -> Result<(), TransportError> {
+    async fn stage(&self, id: JobId, retry_of: Option<JobId>, order: &Order) -> Result<(), TransportError> {
         let request = Request {
             version: REQUEST_VERSION,
             id,
@@ -152,8 +256,8 @@ impl Dispatcher {
             parameters: order.parameters.clone(),
             loading: self.0.settings.models.of(&order.model.name).loading(),
             clamped: order.clamped.clone(),
-            visitor: order.visitor.clone(),
-            retry_of: None,
+            visitor: Some(order.visitor.clone()),
+            retry_of,
         };
         let script = self.0.settings.slurm.resources.script(id).expect("the settings were checked when they were read");
         let files = [
@@ -161,19 +265,19 @@ impl Dispatcher {
             (JobFile::Request, local::to_json(&request)),
             (JobFile::Script, script.into_bytes()),
         ];
-        let queue = Marker::Queued { model_key: model_key(&order.model.name) };
-        self.open_queue(&queue).await?;
+        let queue = self.open_queue(&order.model.name).await?;
         self.0.transport.stage(id, &files, &queue).await
     }
 
-    /// The queue's folder comes with a model's first frame.
-    async fn open_queue(&self, queue: &Marker) -> Result<(), TransportError> {
-        let folder = self.0.transport.root().marker_dir(queue);
+    /// A model's queue; its folder comes with the first frame or runner.
+    pub(super) async fn open_queue(&self, model: &str) -> Result<Marker, TransportError> {
+        let queue = Marker::Queued { model_key: model_key(model) };
+        let folder = self.0.transport.root().marker_dir(&queue);
         if !lock(&self.0.queues).contains(&folder) {
             self.0.transport.create_dir(&folder).await?;
             lock(&self.0.queues).insert(folder);
         }
-        Ok(())
+        Ok(queue)
     }
 
     async fn submit(&self, id: JobId) -> Result<(), SubmitError> {

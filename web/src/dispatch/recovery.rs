@@ -19,6 +19,12 @@ impl Dispatcher {
     /// Reads every job directory once: concluded jobs go into the sweeper's books, unfinished ones are cancelled, and markers
     /// that nobody will look at any more go away.
     pub(super) async fn recover(&self) -> Result<(), TransportError> {
+        if let Err(error) = self.retire_runners().await {
+            tracing::warn!(
+                error = chain(&error),
+                "runners of the last frontend were not ended; they leave by themselves"
+            );
+        }
         let root = self.0.transport.root();
         let entries = self.0.transport.list(&root.jobs()).await?;
         let ids: HashSet<JobId> =

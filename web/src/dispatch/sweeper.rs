@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use livewebcam_jobs::{JobDir, JobId, Root, Status, local};
+use livewebcam_jobs::{JobId, Root, Status, local};
 
 use super::recovery::STALE;
 use crate::settings::Keep;
@@ -65,7 +65,7 @@ impl Sweeper {
         self.weigh(transport).await?;
         let doomed = doomed(&self.books().concluded, &self.keep);
         for id in &doomed {
-            transport.remove_job(&transport.root().job(*id)).await?;
+            transport.remove_folder(transport.root().job(*id).path()).await?;
             self.books().concluded.remove(id);
         }
         if !doomed.is_empty() {
@@ -94,7 +94,7 @@ impl Sweeper {
         let jobs = transport.root().jobs();
         let entries = transport.list(&jobs).await?;
         for name in leftovers(&entries) {
-            transport.remove_job(&JobDir::at(jobs.join(name))).await?;
+            transport.remove_folder(&jobs.join(name)).await?;
         }
         for folder in [transport.root().path().to_owned(), jobs] {
             let entries = transport.list(&folder).await?;

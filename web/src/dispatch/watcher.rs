@@ -2,11 +2,11 @@
 //! seconds, and neither while nothing is in flight.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use livewebcam_jobs::{BatchJob, JobId, Marker};
+use livewebcam_jobs::{BatchJob, Failure, JobFile, JobId, Marker};
 use notify::Watcher as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -30,8 +30,17 @@ const BEHIND_EVENTS: Duration = Duration::from_millis(250);
 pub(super) enum Verdict {
     /// Its marker is in `done/`, or somebody else concluded it.
     Done,
-    /// The scheduler says that it has ended; how, in words. There may be a result all the same.
-    Dead(String),
+    /// Who was to paint it has ended. There may be a result all the same.
+    Dead {
+        /// How, in words.
+        words: String,
+        /// What it printed.
+        log: PathBuf,
+    },
+    /// Nobody can paint it.
+    Hopeless(Failure),
+    /// A newer frame of the same visitor took its place, and it has been concluded.
+    Superseded,
 }
 
 pub(super) struct Watcher {
@@ -44,9 +53,10 @@ enum Message {
 }
 
 impl Watcher {
+    /// Without a `scheduler` frames have no batch jobs of their own that could be asked for.
     pub(super) fn start(
         transport: &Arc<Transport>,
-        scheduler: &Arc<Scheduler>,
+        scheduler: Option<&Arc<Scheduler>>,
         settings: &Settings,
         journeys: &Journeys,
     ) -> Self {
@@ -54,10 +64,11 @@ impl Watcher {
         let events = Events::watch(transport);
         let round = Round {
             transport: transport.clone(),
-            scheduler: scheduler.clone(),
+            scheduler: scheduler.cloned(),
             journeys: journeys.clone(),
             look: Duration::from_millis(settings.watch.look_ms),
-            ask: scheduler.look_interval(seconds(settings.watch.squeue_seconds)),
+            ask: scheduler
+                .map_or(Duration::MAX, |scheduler| scheduler.look_interval(seconds(settings.watch.squeue_seconds))),
             waiting: HashMap::new(),
             errors: 0,
             events,
@@ -70,7 +81,7 @@ impl Watcher {
     pub(super) async fn wait(&self, id: JobId) -> Verdict {
         let (sender, receiver) = oneshot::channel();
         let _ = self.messages.send(Message::Wait(id, sender));
-        receiver.await.unwrap_or_else(|_| Verdict::Dead("the server is shutting down".to_owned()))
+        receiver.await.unwrap_or(Verdict::Done)
     }
 
     /// Lets everybody who waits for the job know.
@@ -116,7 +127,7 @@ struct Waiting {
 
 struct Round {
     transport: Arc<Transport>,
-    scheduler: Arc<Scheduler>,
+    scheduler: Option<Arc<Scheduler>>,
     /// Told why jobs wait.
     journeys: Journeys,
     look: Duration,
@@ -129,13 +140,13 @@ struct Round {
 impl Round {
     /// Ends when the dispatcher is gone.
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
-        let mut next_ask = Instant::now();
+        let mut asked = Instant::now();
         loop {
             if self.waiting.is_empty() {
                 let message = inbox.recv().await;
                 let Some(message) = message else { return };
                 self.take(message);
-                next_ask = Instant::now() + self.ask;
+                asked = Instant::now();
                 continue;
             }
             let pause = match self.errors {
@@ -151,13 +162,15 @@ impl Round {
                     self.take(message);
                 }
                 () = self.events.changed.notified() => announced = true,
-                () = self.scheduler.ended() => ended = true,
+                () = ended_somewhere(self.scheduler.as_deref()) => ended = true,
                 () = tokio::time::sleep(pause) => {}
             }
             self.look(announced).await;
-            if ended || Instant::now() >= next_ask {
-                self.ask().await;
-                next_ask = Instant::now() + self.ask;
+            if let Some(scheduler) = self.scheduler.clone()
+                && (ended || asked.elapsed() >= self.ask)
+            {
+                self.ask(&scheduler).await;
+                asked = Instant::now();
             }
         }
     }
@@ -217,13 +230,13 @@ impl Round {
     }
 
     /// One question to the scheduler, for all frames. No answer means that the last known state holds.
-    async fn ask(&mut self) {
+    async fn ask(&mut self, scheduler: &Scheduler) {
         let ids: Vec<JobId> = self.waiting.keys().copied().collect();
         if ids.is_empty() {
             return;
         }
         let batch_jobs: Vec<BatchJob> = ids.iter().copied().map(BatchJob::Frame).collect();
-        let sights = match self.scheduler.look(&batch_jobs).await {
+        let sights = match scheduler.look(&batch_jobs).await {
             Ok(sights) => sights,
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the scheduler does not answer; keeping the last known states");
@@ -239,15 +252,29 @@ impl Round {
                     waiting.missing = 0;
                     self.journeys.waits(id, *waits);
                 }
-                Some(Sight::Ended(words)) => self.conclude(id, &Verdict::Dead(words.clone())),
+                Some(Sight::Ended(words)) => self.dead(id, words.clone()),
                 None => {
                     waiting.missing += 1;
                     if waiting.missing >= MISSING {
-                        self.conclude(id, &Verdict::Dead("the scheduler no longer knows the job".to_owned()));
+                        self.dead(id, "the scheduler no longer knows the job".to_owned());
                     }
                 }
             }
         }
+    }
+}
+
+impl Round {
+    fn dead(&mut self, id: JobId, words: String) {
+        let log = self.transport.root().job(id).file(JobFile::Log);
+        self.conclude(id, &Verdict::Dead { words, log });
+    }
+}
+
+async fn ended_somewhere(scheduler: Option<&Scheduler>) {
+    match scheduler {
+        Some(scheduler) => scheduler.ended().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -144,7 +144,7 @@ async fn clean(transport: &Transport, keep: usize) -> anyhow::Result<()> {
     for chunk in old.chunks(50) {
         for job in inspect::jobs(transport, chunk).await? {
             if matches!(job.state, State::Concluded(_)) {
-                transport.remove_job(&transport.root().job(job.id)).await?;
+                transport.remove_folder(transport.root().job(job.id).path()).await?;
                 transport.remove_file(&transport.root().marker(&Marker::Done, job.id)).await?;
                 removed += 1;
             }

@@ -84,6 +84,7 @@ impl ApiError {
                 };
                 (status, failure.reason.clone(), None)
             }
+            PaintError::Superseded => (StatusCode::CONFLICT, error.to_string(), None),
             PaintError::Cancelled => (StatusCode::BAD_GATEWAY, "the frame was cancelled".to_owned(), None),
             PaintError::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, format!("{error}; try again later"), None),
             PaintError::Retrieve(_) => {
@@ -97,7 +98,7 @@ impl ApiError {
         };
         let job_field = job.map(|id| id.to_string());
         match error {
-            PaintError::Busy(_) | PaintError::Cancelled | PaintError::Closing => {
+            PaintError::Busy(_) | PaintError::Cancelled | PaintError::Superseded | PaintError::Closing => {
                 tracing::info!(job = job_field, "{error}");
             }
             PaintError::Failed(failure) => {

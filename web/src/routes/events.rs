@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::jobs::{allow, parse};
 use super::page::for_people;
 use crate::application::State;
-use crate::dispatch::Tag;
+use crate::dispatch::{Position, Tag};
 use crate::guard::Visitor;
 
 /// Between two looks at a job.
@@ -33,9 +33,16 @@ const SMALL_FILE: u64 = 1 << 16;
 #[serde(tag = "state", rename_all = "lowercase")]
 enum Stage {
     /// Its frame is on its way to the cluster.
-    Staging { ahead: usize },
-    /// It waits there; why, in plain words, where the scheduler says so.
-    Queued { ahead: usize, waits: Option<&'static str> },
+    Staging {
+        #[serde(flatten)]
+        position: Position,
+    },
+    /// It waits for its turn or for a runner; why, in plain words, where the scheduler says so.
+    Queued {
+        #[serde(flatten)]
+        position: Position,
+        waits: Option<&'static str>,
+    },
     /// The model is being read.
     Loading,
     /// It is being painted.
@@ -152,15 +159,15 @@ impl Watch {
         }
         let Subject::Job(id) = self.subject else { return None };
         let Some(journey) = dispatcher.journey_of(id) else { return Some(Stage::Ended) };
-        if !journey.submitted {
-            return Some(Stage::Staging { ahead: journey.ahead });
+        if !journey.waiting {
+            return Some(Stage::Staging { position: journey.position });
         }
         let path = dispatcher.transport().root().job(id).file(JobFile::Progress);
         let progress = dispatcher.transport().read(&path, SMALL_FILE).await.ok()?;
         let progress = progress.and_then(|json| serde_json::from_slice::<Progress>(&json).ok());
         Some(match progress {
             None if matches!(self.last, Some(Stage::Loading | Stage::Painting { .. })) => return None,
-            None => Stage::Queued { ahead: journey.ahead, waits: journey.waits },
+            None => Stage::Queued { position: journey.position, waits: journey.waits },
             Some(Progress { phase: Phase::Load, .. }) => Stage::Loading,
             Some(Progress { phase: Phase::Encode | Phase::Paint, step, steps }) => Stage::Painting { step, steps },
             Some(Progress { phase: Phase::Decode | Phase::Write, .. }) => Stage::Finishing,

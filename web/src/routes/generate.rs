@@ -69,15 +69,12 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
         return Err(ApiError::new(actix_web::http::StatusCode::UNPROCESSABLE_ENTITY, message));
     }
 
-    let (in_flight, max_in_flight) = state.dispatcher.in_flight();
-    if in_flight >= max_in_flight {
-        return Err(ApiError::busy("as many frames as allowed are being painted; try again in a moment", 1));
-    }
+    let tag = form.request.map(|request| Tag { visitor: visitor.fingerprint(), request });
+    let visitor = visitor.fingerprint();
+    state.dispatcher.room_for(&visitor).map_err(|busy| ApiError::paint(None, &busy.into()))?;
     let frame = decode(form.input, state, model.size).await?;
     let validate_ms = start.elapsed().as_secs_f64() * 1000.0;
     let name = model.name.clone();
-    let tag = form.request.map(|request| Tag { visitor: visitor.fingerprint(), request });
-    let visitor = Some(visitor.fingerprint());
     let order = Order { model, frame, parameters, clamped: clamped.clone(), visitor, tag };
     let painting = state.dispatcher.paint(order).await.map_err(|(job, error)| ApiError::paint(job, &error))?;
     let clamped = Clamped::joined(clamped, painting.outcome.clamped.clone());

@@ -5,16 +5,22 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use crate::application::State;
+use crate::guard::Visitor;
 
-/// `GET /serverinfo`: `available_gpus` is how many frames may be in flight at once, as clients of the Python version expect.
-pub(super) async fn server_info(state: Data<State>) -> HttpResponse {
-    let (in_flight, max_in_flight) = state.dispatcher.in_flight();
+/// `GET /serverinfo`: `available_gpus` is how many frames may be in flight at once, as clients of the Python version expect,
+/// and `frames_per_visitor` how many of them whoever asks does well to have.
+pub(super) async fn server_info(visitor: Visitor, state: Data<State>) -> HttpResponse {
+    let (in_flight, waiting, max_in_flight) = state.dispatcher.frames();
     HttpResponse::Ok().json(json!({
         "hostname": crate::host_name(),
         "version": env!("CARGO_PKG_VERSION"),
         "available_gpus": max_in_flight,
         "in_flight": in_flight,
         "max_in_flight": max_in_flight,
+        "waiting": waiting,
+        "frames_per_visitor": state.dispatcher.share(&visitor.fingerprint()),
+        "policy": state.settings.policy(),
+        "runners": state.dispatcher.runners(),
         "transport": state.settings.cluster.transport,
         "scheduler": state.dispatcher.scheduler().name(),
         "models": state.catalog.models(),
@@ -42,6 +48,10 @@ pub(super) async fn healthz(request: HttpRequest, state: Data<State>) -> HttpRes
             "transport": state.dispatcher.transport().counters(),
             "sbatch": sbatch,
             "squeue": squeue,
+        });
+        health["runners"] = json!({
+            "alive": state.dispatcher.runners(),
+            "troubles": state.dispatcher.troubles(),
         });
     }
     if healthy { HttpResponse::Ok().json(health) } else { HttpResponse::ServiceUnavailable().json(health) }

@@ -29,6 +29,14 @@ pub enum Sight {
     Ended(String),
 }
 
+impl Sight {
+    /// Whether it waits or runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(self, Self::Alive { .. })
+    }
+}
+
 /// The scheduler's side of all frames and warm runners.
 pub struct Scheduler {
     kind: Kind,

@@ -54,7 +54,7 @@ impl Slurm {
             Ok(()) => self.run(slurm::sbatch_test_only(job.path())).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = self.transport.remove_job(&job).await {
+        if let Err(error) = self.transport.remove_folder(job.path()).await {
             tracing::warn!(error = chain(&error), "the folder of the test submission was not removed");
         }
         let output = asked.map_err(|error| lost(&error))?;

@@ -11,7 +11,7 @@ mod ssh;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use livewebcam_jobs::{JobDir, JobFile, JobId, Marker, Root};
+use livewebcam_jobs::{JobFile, JobId, Marker, Root};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -251,17 +251,17 @@ impl Transport {
         either!(self.way, way => way.remove_file(path).await)
     }
 
-    /// Removes a job directory with the files in it, moving it out of sight first so that nobody sees half of it.
+    /// Removes a folder with the files in it, moving it out of sight first so that nobody sees half of it.
     ///
     /// # Errors
     /// The filesystem refuses, or the connection breaks; what is left lies under a name that the sweeper takes later.
-    pub async fn remove_job(&self, job: &JobDir) -> Result<(), TransportError> {
-        let name = job.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    pub async fn remove_folder(&self, folder: &Path) -> Result<(), TransportError> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let trash = if name.starts_with('.') {
-            job.path().to_owned()
+            folder.to_owned()
         } else {
-            let trash = job.path().with_file_name(format!("{REMOVED_PREFIX}{name}"));
-            if !self.rename(job.path(), &trash).await? {
+            let trash = folder.with_file_name(format!("{REMOVED_PREFIX}{name}"));
+            if !self.rename(folder, &trash).await? {
                 return Ok(());
             }
             trash

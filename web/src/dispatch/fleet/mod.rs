@@ -1,0 +1,473 @@
+//! Warm runners: as many as frames wait, started gently and watched while they live.
+//!
+//! The fleet asks the scheduler about all of them in one question, and reads their heartbeats, every few seconds and only
+//! while there are any. A runner that dies takes no frame along: whoever waits for one that it had claimed is told.
+
+mod plan;
+mod runner;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use livewebcam_jobs::batch_script::Serving;
+use livewebcam_jobs::{
+    Author, BatchJob, Claim, DeviceChoice, Failure, Heartbeat, JobFile, JobId, RunnerFile, RunnerId, Stage, local,
+};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use self::plan::{Standing, Step, plan};
+use self::runner::{End, Runner};
+use self::trouble::Trouble;
+use super::Dispatcher;
+use super::pace::Pace;
+use super::paint::{SMALL_FILE, chain};
+use super::watcher::Verdict;
+use crate::scheduler::SubmitError;
+use crate::settings::{PLACES_PER_RUNNER, Policy, seconds};
+use crate::text::printable;
+use crate::transport::TransportError;
+
+/// After so long without news, what was known of idle runners is looked at again before a frame relies on it.
+const QUIET: Duration = Duration::from_secs(1);
+/// Between two thoughts while frames wait: for pauses that end and patience that runs out.
+const THOUGHT: Duration = Duration::from_millis(500);
+/// Files that are read at once.
+const BREADTH: usize = 32;
+/// Directories of runners that are kept after their end, for their logs.
+const KEPT: usize = 50;
+/// How much of a log goes into a failure's detail.
+const LOG_TAIL: u64 = 4096;
+
+/// A runner, as `/serverinfo` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunnerInfo {
+    /// Its id.
+    pub id: RunnerId,
+    /// The model that it serves.
+    pub model: String,
+    /// Where that computes, once it has said so.
+    pub device: Option<DeviceChoice>,
+    /// `pending`, `starting`, `idle`, `painting` or `leaving`.
+    pub state: &'static str,
+    /// Frames that it has painted.
+    pub painted: u64,
+}
+
+/// What others may know of the fleet.
+#[derive(Default)]
+pub(super) struct Board(Mutex<News>);
+
+#[derive(Default)]
+struct News {
+    runners: Vec<RunnerInfo>,
+    /// Models whose runners do not stay, and why.
+    troubles: BTreeMap<String, String>,
+    /// The model that runners are kept for.
+    standby: Option<String>,
+}
+
+impl Board {
+    pub(super) fn runners(&self) -> Vec<RunnerInfo> {
+        self.lock().runners.clone()
+    }
+
+    pub(super) fn troubles(&self) -> BTreeMap<String, String> {
+        self.lock().troubles.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a runner was not submitted.
+#[derive(Debug, thiserror::Error)]
+enum LaunchError {
+    #[error("its directory could not be put together")]
+    Stage(#[from] TransportError),
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    #[error("it took longer than {0} s")]
+    Deadline(f64),
+}
+
+struct Fleet {
+    dispatcher: Dispatcher,
+    board: Arc<Board>,
+    pace: Pace,
+    runners: BTreeMap<RunnerId, Runner>,
+    troubles: BTreeMap<String, Trouble>,
+    launched: mpsc::UnboundedReceiver<(RunnerId, Result<(), LaunchError>)>,
+    tell_launched: mpsc::UnboundedSender<(RunnerId, Result<(), LaunchError>)>,
+}
+
+impl Dispatcher {
+    /// Looks after warm runners until the dispatcher closes.
+    pub(super) fn keep_fleet(&self) {
+        if self.0.settings.policy() == Policy::Warm {
+            let (tell_launched, launched) = mpsc::unbounded_channel();
+            let fleet = Fleet {
+                dispatcher: self.clone(),
+                board: self.0.board.clone(),
+                pace: Pace::new(self.0.settings.submits_per_minute()),
+                runners: BTreeMap::new(),
+                troubles: BTreeMap::new(),
+                launched,
+                tell_launched,
+            };
+            self.spawn(fleet.run());
+        }
+    }
+
+    /// Keeps `warm.min_standby` runners of this model from now on.
+    pub fn keep_standby(&self, model: &str) {
+        self.0.board.lock().standby = Some(model.to_owned());
+        self.0.line.stir();
+    }
+
+    /// Ends the runners of a predecessor: their frames are nobody's any more.
+    pub(super) async fn retire_runners(&self) -> Result<(), TransportError> {
+        let entries = self.0.transport.list(&self.0.transport.root().runners()).await?;
+        let runners: Vec<BatchJob> =
+            entries.iter().filter_map(|entry| entry.name.parse().ok()).map(BatchJob::Runner).collect();
+        if runners.is_empty() {
+            return Ok(());
+        }
+        let alive: Vec<BatchJob> = self
+            .0
+            .scheduler
+            .look(&runners)
+            .await?
+            .into_iter()
+            .filter(|(_, sight)| sight.is_alive())
+            .map(|(runner, _)| runner)
+            .collect();
+        if !alive.is_empty() {
+            tracing::info!(runners = alive.len(), "ending the runners of the last frontend");
+        }
+        self.0.scheduler.cancel(&alive).await
+    }
+}
+
+impl Fleet {
+    async fn run(mut self) {
+        let dispatcher = self.dispatcher.clone();
+        let (line, scheduler) = (&dispatcher.0.line, &dispatcher.0.scheduler);
+        let interval = scheduler.look_interval(seconds(dispatcher.0.settings.watch.squeue_seconds));
+        let (mut looked, mut stirred) = (Instant::now(), Instant::now());
+        loop {
+            let rest = if !line.demand().is_empty() { THOUGHT.min(interval) } else { interval };
+            let asleep = self.runners.is_empty() && line.demand().is_empty();
+            let mut ended = false;
+            tokio::select! {
+                () = dispatcher.0.closing.cancelled() => break,
+                () = line.changed() => {
+                    if stirred.elapsed() > QUIET {
+                        self.listen().await;
+                    }
+                    stirred = Instant::now();
+                }
+                () = scheduler.ended() => ended = true,
+                Some((id, launched)) = self.launched.recv() => self.was_launched(id, launched).await,
+                () = tokio::time::sleep(rest), if !asleep => {}
+            }
+            if ended || looked.elapsed() >= interval {
+                self.look().await;
+                looked = Instant::now();
+            }
+            self.steer().await;
+            self.publish();
+        }
+        let runners: Vec<BatchJob> = self.runners.keys().copied().map(BatchJob::Runner).collect();
+        if let Err(error) = scheduler.cancel(&runners).await {
+            tracing::warn!(
+                error = chain(&error),
+                "the runners were not ended; they leave when they find nothing to do"
+            );
+        }
+    }
+
+    /// Starts and stops runners as the line asks.
+    async fn steer(&mut self) {
+        let dispatcher = self.dispatcher.clone();
+        let (line, settings) = (&dispatcher.0.line, &dispatcher.0.settings);
+        let now = Instant::now();
+        let mut demand = line.demand();
+        for (model, trouble) in self.troubles.iter().filter(|(_, trouble)| trouble.pauses(now)) {
+            demand.remove(model);
+            if let Some(failure) = trouble.hopeless()
+                && !self.runners.values().any(|runner| runner.model == *model)
+            {
+                line.refuse(model, failure);
+                for id in line.placed(model) {
+                    dispatcher.0.watcher.tell(id, Verdict::Hopeless(failure.clone()));
+                }
+            }
+        }
+        let standby = self.board.lock().standby.clone();
+        let standby = standby.filter(|model| !self.troubles.get(model).is_some_and(|trouble| trouble.pauses(now)));
+        let least = standby.map(|model| (model, settings.warm.min_standby)).into_iter().collect();
+        for step in plan(&demand, &self.standings(), &least, settings.max_runners()) {
+            match step {
+                Step::Start(model) => {
+                    if self.pace.take().is_err() {
+                        break;
+                    }
+                    self.start(&model);
+                }
+                Step::Stop(id) => self.stop(id).await,
+            }
+        }
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        for runner in self.runners.values() {
+            *places.entry(&runner.model).or_default() += if runner.leaving { 0 } else { PLACES_PER_RUNNER };
+        }
+        line.set_places(&places);
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        let standing = |(id, runner): (&RunnerId, &Runner)| Standing {
+            id: *id,
+            model: runner.model.clone(),
+            idle: runner.is_idle(),
+            leaving: runner.leaving,
+        };
+        self.runners.iter().map(standing).collect()
+    }
+
+    fn start(&mut self, model: &str) {
+        let id = RunnerId::new();
+        tracing::info!(runner = %id, model, "starting a warm runner");
+        let settings = &self.dispatcher.0.settings.warm;
+        let staying = self.runners.values().filter(|runner| runner.model == model && runner.stays).count();
+        let stays = self.board.lock().standby.as_deref() == Some(model) && staying < settings.min_standby;
+        self.runners.insert(id, Runner::new(model, stays, Instant::now()));
+        // Zero means for good: a runner on standby ends with its time limit, or with the frontend.
+        let idle_exit = if stays { 0 } else { settings.idle_exit };
+        let (dispatcher, tell, model) = (self.dispatcher.clone(), self.tell_launched.clone(), model.to_owned());
+        self.dispatcher.spawn(async move {
+            let deadlines = &dispatcher.0.settings.deadlines;
+            let deadline = deadlines.stage + 3.0 * deadlines.submit;
+            let launched =
+                match tokio::time::timeout(seconds(deadline), launch(&dispatcher, id, &model, idle_exit)).await {
+                    Ok(launched) => launched,
+                    Err(_) => Err(LaunchError::Deadline(deadline)),
+                };
+            let _ = tell.send((id, launched));
+        });
+    }
+
+    async fn was_launched(&mut self, id: RunnerId, launched: Result<(), LaunchError>) {
+        let Some(runner) = self.runners.get_mut(&id) else { return };
+        runner.submitted = true;
+        let Err(error) = launched else { return };
+        let reason = match &error {
+            LaunchError::Submit(error) => error.for_visitor(),
+            LaunchError::Stage(_) | LaunchError::Deadline(_) => "the cluster could not be told to start a runner",
+        };
+        tracing::warn!(runner = %id, error = chain(&error), "the runner was not submitted");
+        // Should it start all the same, nobody counts on it.
+        if let Err(error) = self.dispatcher.0.scheduler.cancel(&[BatchJob::Runner(id)]).await {
+            tracing::debug!(runner = %id, error = chain(&error), "nor was it cancelled");
+        }
+        let model = runner.model.clone();
+        self.runners.remove(&id);
+        self.blame(&model, Failure::new(Stage::Submit, reason, chain(&error)));
+    }
+
+    /// Tells a runner to leave when it has finished its frame.
+    async fn stop(&mut self, id: RunnerId) {
+        let Some(runner) = self.runners.get_mut(&id) else { return };
+        tracing::info!(runner = %id, model = runner.model, "sending a runner away to make room for another model");
+        runner.leaving = true;
+        let transport = &self.dispatcher.0.transport;
+        let stop = transport.root().warm_runner(id).file(RunnerFile::Stop);
+        if let Err(error) = transport.replace(&stop, b"another model is wanted\n", 0o600).await {
+            tracing::warn!(runner = %id, error = chain(&error), "the runner was not told to leave; trying again");
+            runner.leaving = false;
+        }
+    }
+
+    /// One question to the scheduler, for all runners, and a look at their heartbeats.
+    async fn look(&mut self) {
+        let ids: Vec<RunnerId> =
+            self.runners.iter().filter(|(_, runner)| runner.submitted).map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let batch_jobs: Vec<BatchJob> = ids.iter().copied().map(BatchJob::Runner).collect();
+        let sights = match self.dispatcher.0.scheduler.look(&batch_jobs).await {
+            Ok(sights) => sights,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the scheduler does not answer; keeping the last known states");
+                return;
+            }
+        };
+        // Whoever leaves says so before the scheduler can know it, so heartbeats are read after the question.
+        self.listen().await;
+        let now = Instant::now();
+        for id in ids {
+            let Some(runner) = self.runners.get_mut(&id) else { continue };
+            if let Some(end) = runner.seen(sights.get(&BatchJob::Runner(id)), now) {
+                self.end(id, end).await;
+            }
+        }
+        self.explain();
+    }
+
+    /// Reads the heartbeats of all runners that may have one.
+    async fn listen(&mut self) {
+        let transport = self.dispatcher.0.transport.clone();
+        let heard = |id: RunnerId| {
+            let transport = transport.clone();
+            async move {
+                let path = transport.root().warm_runner(id).file(RunnerFile::Heartbeat);
+                let json = transport.read(&path, SMALL_FILE).await.ok()??;
+                Some((id, serde_json::from_slice::<Heartbeat>(&json).ok()?))
+            }
+        };
+        let ids: Vec<RunnerId> =
+            self.runners.iter().filter(|(_, runner)| runner.submitted).map(|(id, _)| *id).collect();
+        let beats: Vec<_> = stream::iter(ids).map(heard).buffer_unordered(BREADTH).collect().await;
+        let now = Instant::now();
+        for (id, heartbeat) in beats.into_iter().flatten() {
+            let ended = self.runners.get_mut(&id).and_then(|runner| runner.heard(heartbeat, now));
+            if let Some(end) = ended {
+                self.end(id, end).await;
+            }
+        }
+    }
+
+    /// A runner is gone. What it had claimed goes to another one.
+    async fn end(&mut self, id: RunnerId, end: End) {
+        let Some(runner) = self.runners.remove(&id) else { return };
+        let words = match end {
+            End::Left(why) => {
+                tracing::info!(runner = %id, painted = runner.painted(), why, "a runner has left");
+                self.troubles.remove(&runner.model);
+                self.dispatcher.sweep_runners_later();
+                return;
+            }
+            End::Died(words) => words,
+            End::Silent => {
+                if let Err(error) = self.dispatcher.0.scheduler.cancel(&[BatchJob::Runner(id)]).await {
+                    tracing::warn!(runner = %id, error = chain(&error), "a runner without a sign of life was not ended");
+                }
+                format!("it gave no sign of life for {} s", runner::SILENCE.as_secs())
+            }
+        };
+        tracing::warn!(runner = %id, model = runner.model, painted = runner.painted(), words, "a runner has died");
+        let log = self.dispatcher.0.transport.root().warm_runner(id).file(RunnerFile::Log);
+        let claimed = self.dispatcher.claimed_by(id, self.dispatcher.0.line.placed(&runner.model)).await;
+        for job in claimed {
+            self.dispatcher.0.watcher.tell(job, Verdict::Dead { words: words.clone(), log: log.clone() });
+        }
+        if runner.painted() > 0 {
+            self.troubles.remove(&runner.model);
+        } else {
+            let detail = self.dispatcher.tail_of(&log).await;
+            let reason = format!("no runner stays on the cluster ({words})");
+            self.blame(&runner.model, Failure::new(Stage::Wait, reason, detail));
+        }
+        self.dispatcher.sweep_runners_later();
+    }
+
+    fn blame(&mut self, model: &str, failure: Failure) {
+        let now = Instant::now();
+        match self.troubles.get_mut(model) {
+            Some(trouble) => trouble.again(now, failure),
+            None => drop(self.troubles.insert(model.to_owned(), Trouble::new(now, failure))),
+        }
+    }
+
+    /// Tells whoever waits why no runner has started yet.
+    fn explain(&self) {
+        for model in self.dispatcher.0.line.demand().keys() {
+            let mut runners = self.runners.values().filter(|runner| runner.model == *model);
+            let started = runners.clone().any(|runner| runner.running);
+            let waits = if started { None } else { runners.find_map(|runner| runner.waits) };
+            for id in self.dispatcher.0.line.placed(model) {
+                self.dispatcher.0.journeys.waits(id, waits);
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let info = |(id, runner): (&RunnerId, &Runner)| RunnerInfo {
+            id: *id,
+            model: runner.model.clone(),
+            device: runner.heartbeat.as_ref().and_then(|heartbeat| heartbeat.device),
+            state: runner.state(),
+            painted: runner.painted(),
+        };
+        let mut news = self.board.lock();
+        news.runners = self.runners.iter().map(info).collect();
+        news.troubles =
+            self.troubles.iter().map(|(model, trouble)| (model.clone(), trouble.reason().to_owned())).collect();
+    }
+}
+
+/// Puts a runner's directory together and submits it.
+async fn launch(dispatcher: &Dispatcher, id: RunnerId, model: &str, idle_exit: u32) -> Result<(), LaunchError> {
+    let (transport, settings) = (&dispatcher.0.transport, &dispatcher.0.settings);
+    let runner = transport.root().warm_runner(id);
+    let serving = Serving { model, idle_exit, time_limit: &settings.warm.time_limit };
+    let script = settings.slurm.resources.script_of_runner(id, &serving);
+    let script = script.expect("the settings were checked when they were read");
+    dispatcher.open_queue(model).await?;
+    transport.create_dir(runner.path()).await?;
+    transport.replace(&runner.file(RunnerFile::Script), script.as_bytes(), 0o600).await?;
+    let submission = dispatcher.0.scheduler.submit(BatchJob::Runner(id)).await?;
+    transport.replace(&runner.file(RunnerFile::Submission), &local::to_json(&submission), 0o600).await?;
+    Ok(())
+}
+
+impl Dispatcher {
+    /// Which of these jobs this runner has claimed.
+    async fn claimed_by(&self, runner: RunnerId, jobs: Vec<JobId>) -> Vec<JobId> {
+        let claimed = |id: JobId| async move {
+            let path = self.0.transport.root().job(id).file(JobFile::Claim);
+            let json = self.0.transport.read(&path, SMALL_FILE).await.ok()??;
+            let claim = serde_json::from_slice::<Claim>(&json).ok()?;
+            matches!(claim.author, Author::Runner { runner: Some(by), .. } if by == runner).then_some(id)
+        };
+        stream::iter(jobs).map(claimed).buffer_unordered(BREADTH).filter_map(std::future::ready).collect().await
+    }
+
+    /// The end of a log, fit to be shown.
+    pub(super) async fn tail_of(&self, log: &Path) -> String {
+        match self.0.transport.read_tail(log, LOG_TAIL).await {
+            Ok(Some((log, _))) => printable(&String::from_utf8_lossy(&log)),
+            Ok(None) => "there is no slurm.log: it died before its first line".to_owned(),
+            Err(error) => format!("slurm.log cannot be read: {}", chain(&error)),
+        }
+    }
+
+    /// Removes the directories of runners that ended long ago, in the background.
+    fn sweep_runners_later(&self) {
+        let dispatcher = self.clone();
+        self.spawn(async move {
+            if let Err(error) = dispatcher.sweep_runners().await {
+                tracing::warn!(error = chain(&error), "directories of old runners were not removed");
+            }
+        });
+    }
+
+    async fn sweep_runners(&self) -> Result<(), TransportError> {
+        let folder = self.0.transport.root().runners();
+        let entries = self.0.transport.list(&folder).await?;
+        let mut ended: Vec<RunnerId> = entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        ended.sort_unstable();
+        // Those that live are among the newest.
+        let beyond = ended.len().saturating_sub(KEPT + self.0.settings.max_runners());
+        for id in &ended[..beyond] {
+            self.0.transport.remove_folder(self.0.transport.root().warm_runner(*id).path()).await?;
+        }
+        Ok(())
+    }
+}
