@@ -92,7 +92,7 @@ async fn delete_cancels_and_the_waiting_request_learns_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_frames_than_places_are_told_to_come_again() {
-    let site = Site::with(|settings| settings.limits.max_in_flight = 1).await;
+    let site = Site::with(|settings| (settings.limits.max_in_flight, settings.limits.max_waiting) = (1, 0)).await;
     site.tree.replace_runner(&format!("{CLAIM}{SLEEP}"));
     let browser = site.paint_later(pictures::form());
     let id = site.tree.only_job().await;

@@ -23,3 +23,4 @@ mod site;
 mod tree;
 mod uploads;
 mod visitors;
+mod warm;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use livewebcam::settings::Settings;
+use livewebcam::settings::{PolicyChoice, Settings};
 use livewebcam_jobs::{
     Failure, JobDir, JobFile, JobId, LoadOptions, Marker, Outcome, Parameters, REQUEST_VERSION, Request, Root, Stage,
     Status, Timings, local,
@@ -39,10 +39,12 @@ impl Tree {
         self.folder.path().join(name)
     }
 
-    /// The embedded default on this tree and a free port, with the pages of the checkout.
+    /// The embedded default on this tree and a free port, with the pages of the checkout. Each frame has a runner of its own,
+    /// so that tests can put one in its place; what warm runners add is tested apart.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::load(None, []).expect("the embedded default");
         settings.cluster.root = self.root.path().to_owned();
+        settings.cluster.policy = PolicyChoice::PerRequest;
         settings.server.port = 0;
         settings.server.assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         settings

@@ -111,11 +111,14 @@ mod tests {
     }
 
     fn starts(steps: &[Step]) -> Vec<&str> {
-        let start = |step| match step {
-            &Step::Start(ref model) => model.as_str(),
-            Step::Stop(id) => panic!("{id} is stopped"),
-        };
-        steps.iter().map(start).collect()
+        let mut models = Vec::new();
+        for step in steps {
+            match step {
+                Step::Start(model) => models.push(model.as_str()),
+                Step::Stop(id) => panic!("{id} is stopped"),
+            }
+        }
+        models
     }
 
     #[test]
