@@ -15,7 +15,7 @@ with_config := $(if $(CONFIG),--config '$(CONFIG)')
 shell_scripts := $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench bench-frame bench-model \
+.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench bench-frame bench-live bench-model \
 	test test-emulated lint check-cuda
 
 help: ## List the targets
@@ -63,6 +63,10 @@ bench-frame: build ## Measure what a frame costs besides painting, here and over
 	@tests/prerequisites.sh munged slurmctld slurmd sbatch sshd ssh sftp-server
 	@# The whole workspace, as everywhere: a choice of packages would change their features and compile them anew.
 	cargo bench --profile release --workspace --bench frame
+
+bench-live: build ## Measure warm runners over SSH and Slurm: cost of a frame, frames a second of several visitors; ARGS=
+	@tests/prerequisites.sh munged slurmctld slurmd sbatch sshd ssh sftp-server
+	cargo bench --profile release --workspace --bench live -- $(ARGS)
 
 # Options for the bench itself stand in ARGS, e.g. `--rounds 3 --only UNet`.
 bench_model = cargo build --release --workspace --example random_model && \

@@ -54,7 +54,8 @@ async fn of_two_that_start_at_once_one_serves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_frontend_takes_its_jobs_along_and_its_successor_concludes_them() {
     let tree = Arc::new(Tree::new());
-    let mut first = Server::start(&tree, &[("LIVEWEBCAM__WATCH__HEARTBEAT_SECONDS", "0.2")]).await;
+    let environment = [("LIVEWEBCAM__WATCH__HEARTBEAT_SECONDS", "0.2"), ("LIVEWEBCAM__CLUSTER__POLICY", "per-request")];
+    let mut first = Server::start(&tree, &environment).await;
     tree.replace_runner(&format!("{CLAIM}{SLEEP}"));
     let post = reqwest::Client::new().post(format!("{}/generate", first.url)).multipart(pictures::form());
     let waiting = tokio::spawn(post.send());
