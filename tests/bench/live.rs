@@ -17,7 +17,7 @@ use reqwest::header::{COOKIE, HeaderMap};
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
-use self::support::{CLUSTER, PHOTO, Server, TOKEN};
+use self::support::{CLUSTER, PHOTO, Server};
 
 /// Frames sent one by one for the cost of a warm frame.
 const FRAMES: usize = 200;
@@ -127,21 +127,16 @@ fn settings(name: &str, runners: usize) -> Settings {
     settings
 }
 
-async fn info(server: &Server) -> Value {
-    let answer = reqwest::Client::new().get(format!("{}/serverinfo", server.url)).bearer_auth(TOKEN).send();
-    answer.await.expect("an answer").json().await.expect("JSON")
-}
-
 /// Brings all runners up, so that what is measured is warm.
 async fn warm_up(server: &Server, runners: usize) {
     let alive = async |server: &Server| {
-        let info = info(server).await;
+        let info = server.info().await;
         let runners = info["runners"].as_array().expect("a list");
         runners.iter().filter(|runner| runner["painted"].as_u64().is_some_and(|painted| painted > 0)).count()
     };
     let end = Instant::now() + Duration::from_secs(120);
     while alive(server).await < runners {
-        assert!(Instant::now() < end, "the runners do not come up: {}", info(server).await["runners"]);
+        assert!(Instant::now() < end, "the runners do not come up: {}", server.info().await["runners"]);
         let visitors =
             futures_util::future::join_all((0..2 * runners).map(|_| Visitor::arrive(&server.url, 256))).await;
         futures_util::future::join_all(visitors.iter().map(Visitor::send)).await;

@@ -10,3 +10,4 @@ mod models;
 mod refusals;
 mod support;
 mod unlucky;
+mod warm;

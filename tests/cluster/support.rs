@@ -224,6 +224,12 @@ impl Server {
         health.json::<Value>().await.expect("JSON")["counters"].clone()
     }
 
+    /// What the server says of itself.
+    pub(crate) async fn info(&self) -> Value {
+        let info = self.client.get(format!("{}/serverinfo", self.url)).send().await.expect("an answer");
+        info.json().await.expect("JSON")
+    }
+
     /// The operator's page of a job.
     pub(crate) async fn job_page(&self, id: JobId) -> String {
         let page =

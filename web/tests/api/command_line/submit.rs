@@ -53,7 +53,7 @@ async fn what_goes_wrong_is_said_and_makes_the_exit_code() {
 #[tokio::test]
 async fn a_running_server_is_used_and_its_failure_told() {
     let tree = Tree::new();
-    let mut server = Server::start(&tree, &[]).await;
+    let mut server = Server::start(&tree, &[("LIVEWEBCAM__CLUSTER__POLICY", "per-request")]).await;
     let said = run(&mut livewebcam(&tree, &["submit", &photograph(), "--url", &server.url])).await;
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert!(tree.beside("painting.png").exists());
