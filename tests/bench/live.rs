@@ -9,6 +9,8 @@ use std::io::Cursor;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use image::ImageFormat;
 use image::imageops::FilterType;
 use livewebcam::settings::{PolicyChoice, SchedulerKind, Settings, TransportKind};
@@ -21,6 +23,8 @@ use self::support::{CLUSTER, PHOTO, Server};
 
 /// Frames sent one by one for the cost of a warm frame.
 const FRAMES: usize = 200;
+/// Milliseconds between two frames of a visitor, as on the page.
+const SHORTEST_GAP: f64 = 1000.0 / 30.0;
 /// How long filesystem operations are counted.
 const COUNTED: Duration = Duration::from_secs(10);
 
@@ -257,27 +261,39 @@ struct Flow {
     busy: usize,
 }
 
-/// Sends frames as the page does: as many in flight as the server wants.
+/// Sends frames as the page does: one until it is painted, then as many in flight as the server wants, spaced in time.
 async fn flow(visitor: Visitor, until: Instant) -> Flow {
     let mut total = Flow { painted: Vec::new(), latencies: Vec::new(), superseded: 0, busy: 0 };
-    let mut flying = futures_util::stream::FuturesUnordered::new();
-    let (mut share, mut asked) = (visitor.share().await, Instant::now());
+    let mut flying = FuturesUnordered::new();
+    let (mut share, mut asked) = (1, Instant::now());
+    let mut next = Instant::now();
     loop {
-        use futures_util::StreamExt;
         if asked.elapsed() > Duration::from_secs(2) {
             (share, asked) = (visitor.share().await, Instant::now());
         }
-        while Instant::now() < until && flying.len() < share {
-            flying.push(visitor.send());
+        let now = Instant::now();
+        if now >= until && flying.is_empty() {
+            return total;
         }
-        match flying.next().await {
-            None => return total,
-            Some(Reply::Painted { job, milliseconds }) => {
+        let may_send = now < until && flying.len() < share;
+        if may_send && now >= next {
+            let latency = quantile(&mut total.latencies.clone(), 0.5);
+            let gap = if latency.is_nan() { SHORTEST_GAP } else { SHORTEST_GAP.max(latency / share as f64) };
+            next = now + Duration::from_secs_f64(gap / 1000.0);
+            flying.push(visitor.send());
+            continue;
+        }
+        let reply = tokio::select! {
+            Some(reply) = flying.next() => reply,
+            () = tokio::time::sleep_until(next.into()), if may_send => continue,
+        };
+        match reply {
+            Reply::Painted { job, milliseconds } => {
                 total.painted.push(job);
                 total.latencies.push(milliseconds);
             }
-            Some(Reply::Superseded) => total.superseded += 1,
-            Some(Reply::Busy(pause)) => {
+            Reply::Superseded => total.superseded += 1,
+            Reply::Busy(pause) => {
                 total.busy += 1;
                 tokio::time::sleep(pause).await;
             }

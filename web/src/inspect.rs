@@ -1,7 +1,7 @@
 //! Job directories, read for people: the list, one job, its files. The directories themselves are the only source.
 
 use futures_util::{StreamExt, stream};
-use livewebcam_jobs::{JobFile, JobId, Outcome, Request, State, Status, Submission};
+use livewebcam_jobs::{Author, Claim, JobFile, JobId, Outcome, Request, RunnerFile, State, Status, Submission};
 use serde::de::DeserializeOwned;
 
 use crate::transport::{Transport, TransportError};
@@ -91,13 +91,30 @@ pub async fn picture(transport: &Transport, id: JobId, file: JobFile) -> Result<
     readable(transport.read(&transport.root().job(id).file(file), PICTURE).await)
 }
 
-/// The end of a job's log and whether that is not all of it.
+/// The end of a job's log and whether that is not all of it. A warm runner's log is that of many jobs: of it, this job's part.
 ///
 /// # Errors
 /// The shared tree cannot be reached.
 pub async fn log(transport: &Transport, id: JobId) -> Result<Option<(String, bool)>, TransportError> {
-    let tail = readable(transport.read_tail(&transport.root().job(id).file(JobFile::Log), LOG_TAIL).await)?;
-    Ok(tail.map(|(bytes, cut)| (String::from_utf8_lossy(&bytes).into_owned(), cut)))
+    let root = transport.root();
+    let own = readable(transport.read_tail(&root.job(id).file(JobFile::Log), LOG_TAIL).await)?;
+    if let Some((bytes, cut)) = own {
+        return Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), cut)));
+    }
+    let claim = json::<Claim>(transport, id, JobFile::Claim).await?;
+    let Some(Author::Runner { runner: Some(runner), .. }) = claim.map(|claim| claim.author) else { return Ok(None) };
+    let log = root.warm_runner(runner).file(RunnerFile::Log);
+    let tail = readable(transport.read_tail(&log, LOG_TAIL).await)?;
+    let part = tail.map(|(bytes, _)| part_of(&String::from_utf8_lossy(&bytes), id));
+    Ok(part.filter(|part| !part.is_empty()).map(|part| (part, false)))
+}
+
+/// The lines of one job in a warm runner's log: from the first that names it to the one that claims another.
+fn part_of(log: &str, id: JobId) -> String {
+    let id = id.to_string();
+    let another = |line: &&str| line.contains(": claimed by") && !line.contains(&id);
+    let lines = log.lines().skip_while(|line| !line.contains(&id)).take_while(|line| !another(line));
+    lines.fold(String::new(), |part, line| part + line + "\n")
 }
 
 async fn json<T: DeserializeOwned>(
@@ -114,5 +131,26 @@ fn readable<T>(result: Result<Option<T>, TransportError>) -> Result<Option<T>, T
     match result {
         Err(TransportError::File { .. }) => Ok(None),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_warm_runners_log_a_job_has_its_own_lines() {
+        let ids = [JobId::new(), JobId::new(), JobId::new()];
+        let line = |id: &JobId, words: &str| format!("1.0 job {id}: {words}\n");
+        let log = format!(
+            "runner starts\n{}loading\n{}{}a panic\n",
+            line(&ids[0], "claimed by process 7"),
+            line(&ids[0], "painted in 9 ms"),
+            line(&ids[1], "claimed by process 7"),
+        );
+        let first = line(&ids[0], "claimed by process 7") + "loading\n" + &line(&ids[0], "painted in 9 ms");
+        assert_eq!(part_of(&log, ids[0]), first);
+        assert_eq!(part_of(&log, ids[1]), line(&ids[1], "claimed by process 7") + "a panic\n");
+        assert_eq!(part_of(&log, ids[2]), "");
     }
 }
