@@ -66,7 +66,8 @@ bench-frame: build ## Measure what a frame costs besides painting, here and over
 
 bench-live: build ## Measure warm runners over SSH and Slurm: cost of a frame, frames a second of several visitors; ARGS=
 	@tests/prerequisites.sh munged slurmctld slurmd sbatch sshd ssh sftp-server
-	cargo bench --profile release --workspace --bench live -- $(ARGS)
+	cargo build --release --workspace --example sleeper
+	$(if $(findstring --simulate,$(ARGS)),NODES=25) cargo bench --profile release --workspace --bench live -- $(ARGS)
 
 # Options for the bench itself stand in ARGS, e.g. `--rounds 3 --only UNet`.
 bench_model = cargo build --release --workspace --example random_model && \

@@ -1,5 +1,6 @@
 //! What flows through warm runners over SSH and Slurm: the cost of a warm frame, frames per second of several visitors, what
 //! that asks of Slurm and of the shared filesystem, and that every frame was painted once. `make bench-live` prints it.
+//! `make bench-live ARGS=--simulate` has a hundred runners sleep instead, to see what gives first.
 
 #[allow(dead_code, reason = "shared with the cluster's tests")]
 #[path = "../cluster/support.rs"]
@@ -19,7 +20,7 @@ use reqwest::header::{COOKIE, HeaderMap};
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
-use self::support::{CLUSTER, PHOTO, Server};
+use self::support::{CLUSTER, PHOTO, Server, runner};
 
 /// Frames sent one by one for the cost of a warm frame.
 const FRAMES: usize = 200;
@@ -33,20 +34,25 @@ struct Options {
     seconds: u64,
     visitors: Vec<usize>,
     runners: Vec<usize>,
+    simulate: bool,
 }
 
 impl Options {
     fn read() -> Self {
-        let mut options = Self { seconds: 60, visitors: vec![1, 4, 16], runners: vec![2, 4] };
+        let mut options = Self { seconds: 60, visitors: vec![1, 4, 16], runners: vec![2, 4], simulate: false };
         let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
         while let Some(word) = words.next() {
+            if word == "--simulate" {
+                options.simulate = true;
+                continue;
+            }
             let value = words.next().unwrap_or_default();
             let numbers = || value.split(',').map(|number| number.parse().expect("a number")).collect();
             match word.as_str() {
                 "--seconds" => options.seconds = value.parse().expect("seconds"),
                 "--visitors" => options.visitors = numbers(),
                 "--runners" => options.runners = numbers(),
-                _ => panic!("{word} is none of --seconds 60, --visitors 1,4,16 and --runners 2,4"),
+                _ => panic!("{word} is none of --seconds 60, --visitors 1,4,16, --runners 2,4 and --simulate"),
             }
         }
         options
@@ -248,10 +254,15 @@ fn runner_process(root: &Root) -> u32 {
     }
 }
 
-/// The newest sftp-server of this account: the one that the bench's frontend has started.
+/// The sftp-server that the bench's frontend has started.
 fn sftp_process() -> u32 {
-    let output = Command::new("pgrep").args(["-n", "-f", "sftp-server"]).output().expect("pgrep");
-    String::from_utf8_lossy(&output.stdout).trim().parse().expect("an sftp-server")
+    newest("sftp-server")
+}
+
+/// The newest process of this name.
+fn newest(name: &str) -> u32 {
+    let output = Command::new("pgrep").args(["-n", "-x", name]).output().expect("pgrep");
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or_else(|_| panic!("there is no {name}"))
 }
 
 struct Flow {
@@ -299,6 +310,71 @@ async fn flow(visitor: Visitor, until: Instant) -> Flow {
             }
         }
     }
+}
+
+/// Many runners that sleep. Each row has twice as many visitors, so that every runner has a frame ready.
+async fn simulate(seconds: u64) {
+    println!("Runners that sleep a second instead of painting, two visitors for each, {seconds} s a row:");
+    println!("runners visitors   frames of at  over a second, ms     CPU ms a frame: all,      of them");
+    println!("                 a second  most   median 95th pct                   sftp-server  slurmctld");
+    for runners in [10, 25, 50, 100] {
+        let mut settings = settings(&format!("simulated-{runners}"), runners);
+        settings.slurm.resources.gres = String::new();
+        settings.slurm.resources.cpus = 1;
+        settings.slurm.resources.setup = vec!["export SLEEP_MS=1000".to_owned()];
+        settings.limits.max_waiting = 2 * runners;
+        settings.limits.submits_per_minute = 6000;
+        settings.warm.idle_exit = 600;
+        let bin = Root::new(&settings.cluster.root).runner();
+        std::fs::rename(&bin, bin.with_file_name("real")).expect("the real runner aside");
+        let sleeper = runner().with_file_name("examples").join("sleeper");
+        std::fs::copy(&sleeper, &bin).unwrap_or_else(|error| panic!("{}: {error}", sleeper.display()));
+        let server = Server::start(settings).await;
+        warm_up(&server, runners).await;
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let arrived = futures_util::future::join_all((0..2 * runners).map(|_| Visitor::arrive(&server.url, 256))).await;
+        let pids = [sftp_process(), newest("slurmctld")];
+        let (all, of_them, begun) = (processor_ms("/proc/stat"), pids.map(process_ms), Instant::now());
+        let flows = arrived.into_iter().map(|visitor| tokio::spawn(flow(visitor, until)));
+        let flows = futures_util::future::join_all(flows).await;
+        let took = begun.elapsed().as_secs_f64();
+        let (all, after) = (processor_ms("/proc/stat") - all, pids.map(process_ms));
+        let flows: Vec<Flow> = flows.into_iter().map(|flow| flow.expect("no panic")).collect();
+        let mut over: Vec<f64> = flows.iter().flat_map(|flow| flow.latencies.iter().map(|ms| ms - 1000.0)).collect();
+        let frames = over.len() as f64;
+        println!(
+            "{runners:>7} {:>8} {:>8.1} {runners:>5} {:>8.0} {:>8.0} {:>21.1} {:>11.1} {:>10.1}",
+            2 * runners,
+            frames / took,
+            quantile(&mut over, 0.5),
+            quantile(&mut over, 0.95),
+            all / frames,
+            (after[0] - of_them[0]) / frames,
+            (after[1] - of_them[1]) / frames,
+        );
+        server.stop().await;
+    }
+}
+
+/// Milliseconds that all processors have worked, by the first line of `/proc/stat`, in hundredths of a second.
+fn processor_ms(stat: &str) -> f64 {
+    let stat = std::fs::read_to_string(stat).expect("/proc/stat");
+    let numbers: Vec<f64> =
+        stat.lines().next().into_iter().flat_map(|line| line.split(' ').filter_map(|n| n.parse().ok())).collect();
+    // user, nice, system; then idle and iowait; then interrupts.
+    (numbers[0] + numbers[1] + numbers[2] + numbers[5] + numbers[6]) * 10.0
+}
+
+/// The same of one process.
+fn process_ms(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .into_iter()
+        .flat_map(|rest| rest.split(' ').map(|n| n.parse().unwrap_or(0.0)))
+        .collect();
+    (fields[12] + fields[13]) * 10.0
 }
 
 async fn throughput(runners: usize, visitors: usize, seconds: u64) {
@@ -375,6 +451,9 @@ async fn embedded(seconds: u64) {
 #[tokio::main]
 async fn main() {
     let options = Options::read();
+    if options.simulate {
+        return simulate(options.seconds).await;
+    }
     println!("Over SSH and Slurm on this machine, {} processors\n", num_processors());
     cost().await;
     println!("Frames of 256×256 for {} s a row; the runners share this machine's processors:", options.seconds);

@@ -8,7 +8,8 @@
 #   cluster.sh with DIR COMMAND...   run the command while it is up; down again if it was not up before
 #
 # `run` is for tests: one that dies closes the pipe, and its cluster goes down with it. Clusters in different folders
-# do not touch one another. Two slurmd with two GPUs each, one sshd as the login node, another as the jump host.
+# do not touch one another. NODES slurmd (2 without a word) with two GPUs each, one sshd as the login node, another as the
+# jump host.
 set -euo pipefail
 umask 077
 
@@ -17,8 +18,8 @@ here=$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/configure.sh"
 
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
-nodes=(n1 n2)
-daemons=(munged slurmctld slurmd-n1 slurmd-n2 sshd jump)
+mapfile -t nodes < <(seq -f 'n%g' "${NODES:-2}")
+daemons=(munged slurmctld "${nodes[@]/#/slurmd-}" sshd jump)
 
 say() { echo "cluster: $*" >&2; }
 die() {
@@ -178,7 +179,7 @@ stop_all() {
     mapfile -t pids < <(job_processes)
     end_processes KILL "${pids[@]}"
     pids=()
-    for name in slurmd-n1 slurmd-n2 slurmctld munged; do
+    for name in "${nodes[@]/#/slurmd-}" slurmctld munged; do
         pid=$(pid_of "$name") && pids+=("$pid")
     done
     end_processes TERM "${pids[@]}"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The files of a test cluster: keys, the settings of Slurm and both sshds, and those that lead there: ssh's, livewebcam's.
-# Sourced by cluster.sh, which sets dir, the cluster's folder.
+# Sourced by cluster.sh, which sets dir, the cluster's folder, and nodes, the names of the nodes.
 # shellcheck disable=SC2154
 
 # Ports below the range that the kernel gives to outgoing connections, so that none of those takes one.
@@ -25,8 +25,10 @@ configure() {
         run=$(mktemp -d /tmp/livewebcam-cluster-XXXXXX)
         ln -sfn "$run" "$dir/run"
     fi
-    mkdir -p "$run"/spool/n{1,2}
-    read -r ctld_port n1_port n2_port ssh_port jump_port <<<"$(free_ports 5)"
+    mkdir -p "${nodes[@]/#/$run/spool/}"
+    local ports
+    read -ra ports <<<"$(free_ports $((3 + ${#nodes[@]})))"
+    ctld_port=${ports[0]} ssh_port=${ports[1]} jump_port=${ports[2]} node_ports=("${ports[@]:3}")
     make_keys
     write_slurm_conf
     write_sshd_conf sshd "$ssh_port"
@@ -53,7 +55,7 @@ make_keys() {
 }
 
 write_slurm_conf() {
-    local host address bind=
+    local host address bind='' all="n[1-${#nodes[@]}]"
     host=$(hostname -s)
     # Slurm can listen on the address of the host's name or on all addresses, and on no other.
     address=$(getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }') || true
@@ -99,12 +101,15 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 GresTypes=gpu
 SlurmdParameters=config_overrides
-NodeName=n1 NodeHostName=$host NodeAddr=$address Port=$n1_port CPUs=4 RealMemory=8000 Gres=gpu:2 Feature=test State=UNKNOWN
-NodeName=n2 NodeHostName=$host NodeAddr=$address Port=$n2_port CPUs=4 RealMemory=8000 Gres=gpu:2 Feature=test State=UNKNOWN
-PartitionName=debug Nodes=n[1-2] Default=YES MaxTime=01:00:00 State=UP
-PartitionName=short Nodes=n[1-2] MaxTime=00:01:00 State=UP
+PartitionName=debug Nodes=$all Default=YES MaxTime=01:00:00 State=UP
+PartitionName=short Nodes=$all MaxTime=00:01:00 State=UP
 END
-    echo 'NodeName=n[1-2] Name=gpu File=/dev/null,/dev/zero' >"$dir/gres.conf"
+    local index
+    for index in "${!nodes[@]}"; do
+        echo "NodeName=${nodes[index]} NodeHostName=$host NodeAddr=$address Port=${node_ports[index]}" \
+            "CPUs=4 RealMemory=8000 Gres=gpu:2 Feature=test State=UNKNOWN"
+    done >>"$dir/slurm.conf"
+    echo "NodeName=$all Name=gpu File=/dev/null,/dev/zero" >"$dir/gres.conf"
     # Later versions would make control groups, for which they want root and systemd; earlier ones do not know the word.
     if printf '23.11\n%s\n' "$(slurmd -V | cut -d' ' -f2)" | sort --version-sort --check=quiet; then
         echo 'CgroupPlugin=disabled' >"$dir/cgroup.conf"
