@@ -47,7 +47,7 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
         ApiError::new(actix_web::http::StatusCode::REQUEST_TIMEOUT, message)
     };
     let busy = |_| ApiError::busy("many pictures are arriving at the moment; try again in a moment", 1);
-    let _upload = state.uploads.clone().try_acquire_owned().map_err(busy)?;
+    let upload = state.uploads.clone().try_acquire_owned().map_err(busy)?;
     let form = tokio::time::timeout(deadline, form::read(multipart, &settings.limits)).await.map_err(timed_out)??;
 
     let model = match &form.model {
@@ -73,6 +73,8 @@ async fn paint(multipart: Multipart, visitor: &Visitor, state: &State) -> Result
     let visitor = visitor.fingerprint();
     state.dispatcher.room_for(&visitor).map_err(|busy| ApiError::paint(None, &busy.into()))?;
     let frame = decode(form.input, state, model.size).await?;
+    // What waits from here on is bounded by the line.
+    drop(upload);
     let validate_ms = start.elapsed().as_secs_f64() * 1000.0;
     let name = model.name.clone();
     let order = Order { model, frame, parameters, clamped: clamped.clone(), visitor, tag };
