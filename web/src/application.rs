@@ -15,6 +15,7 @@ use crate::assets::Assets;
 use crate::catalog::Catalog;
 use crate::dispatch::Dispatcher;
 use crate::guard::{self, Guard, Operator};
+use crate::metrics::Metrics;
 use crate::operator::deploy;
 use crate::routes;
 use crate::scheduler::Scheduler;
@@ -37,6 +38,7 @@ pub(crate) struct State {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) decoders: Arc<Semaphore>,
     pub(crate) listeners: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
 }
 
 /// A server that listens but does not answer before [`Application::run_until`].
@@ -87,7 +89,9 @@ impl Application {
         let uploads = Arc::new(Semaphore::new(UPLOADS));
         let decoders = Arc::new(Semaphore::new(DECODERS));
         let listeners = Arc::new(Semaphore::new(LISTENERS));
-        let state = Data::new(State { settings, dispatcher, catalog, assets, operator, uploads, decoders, listeners });
+        let metrics = Metrics::new();
+        let state =
+            Data::new(State { settings, dispatcher, catalog, assets, operator, uploads, decoders, listeners, metrics });
         let shared = state.clone();
         let server = HttpServer::new(move || {
             let files = actix_files::Files::new("", &static_files);

@@ -10,6 +10,7 @@ mod frame;
 mod guard;
 mod inspect;
 mod languages;
+mod metrics;
 pub mod operator;
 mod routes;
 mod scheduler;

@@ -25,9 +25,15 @@ pub(super) async fn generate(
 ) -> HttpResponse {
     let multipart = Multipart::new(request.headers(), payload);
     let response = match paint(multipart, &visitor, &state).await {
-        Ok(painting) => answer(painting),
+        Ok(painting) => {
+            for (stage, milliseconds) in stages(&painting) {
+                state.metrics.spent(stage, milliseconds);
+            }
+            answer(painting)
+        }
         Err(error) => for_people(&request, &state, error),
     };
+    state.metrics.answered(response.status().as_u16());
     with_cookie(response, &visitor)
 }
 
@@ -108,14 +114,15 @@ async fn decode(input: Vec<u8>, state: &State, size: livewebcam_jobs::FrameSize)
 }
 
 fn answer(painted: Painted) -> HttpResponse {
-    let Painted { painting, model, clamped, validate_ms } = painted;
+    let timing = stages(&painted).map(|(stage, ms)| format!("{stage};dur={ms:.1}")).join(", ");
+    let Painted { painting, model, clamped, .. } = painted;
     let mut response = HttpResponse::Ok();
     response
         .content_type("image/png")
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header(("X-Job-Id", painting.id.to_string()))
         .insert_header(("X-Model", model))
-        .insert_header(("Server-Timing", server_timing(&painting, validate_ms)));
+        .insert_header(("Server-Timing", timing));
     if !clamped.is_empty() {
         let report: Vec<String> = clamped.iter().map(ToString::to_string).collect();
         response.insert_header(("X-Clamped", report.join(", ")));
@@ -135,18 +142,17 @@ fn answer(painted: Painted) -> HttpResponse {
 }
 
 /// Each stage in milliseconds. Together they are the time from the request's first byte to the answer.
-fn server_timing(painting: &Painting, validate_ms: f64) -> String {
+fn stages(Painted { painting, validate_ms, .. }: &Painted) -> [(&'static str, f64); 7] {
     let Durations { stage_ms, submit_ms, queue_ms, retrieve_ms } = painting.durations;
     let load_ms = painting.outcome.timings.load_ms;
     let paint_ms = (painting.outcome.timings.total_ms - load_ms).max(0.0);
-    let stages = [
-        ("validate", validate_ms),
+    [
+        ("validate", *validate_ms),
         ("stage", stage_ms),
         ("submit", submit_ms),
         ("queue", queue_ms),
         ("load", load_ms),
         ("paint", paint_ms),
         ("retrieve", retrieve_ms),
-    ];
-    stages.map(|(stage, ms)| format!("{stage};dur={ms:.1}")).join(", ")
+    ]
 }

@@ -4,8 +4,10 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
+use super::error::ApiError;
 use crate::application::State;
 use crate::guard::Visitor;
+use crate::metrics::Now;
 
 /// `GET /serverinfo`: `available_gpus` is how many frames may be in flight at once, as clients of the Python version expect,
 /// and `frames_per_visitor` how many of them whoever asks does well to have.
@@ -55,4 +57,28 @@ pub(super) async fn healthz(request: HttpRequest, state: Data<State>) -> HttpRes
         });
     }
     if healthy { HttpResponse::Ok().json(health) } else { HttpResponse::ServiceUnavailable().json(health) }
+}
+
+/// `GET /metrics`: counts for Prometheus, which brings the operator's token with `authorization: credentials`.
+pub(super) async fn metrics(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, ApiError> {
+    if !state.operator.is_operator(&request) {
+        return Err(ApiError::forbidden(
+            "only the operator reads the metrics: send the token as Authorization: Bearer …",
+        ));
+    }
+    let dispatcher = &state.dispatcher;
+    let (in_flight, waiting, places) = dispatcher.frames();
+    let (sbatch, squeue) = dispatcher.scheduler().calls();
+    let now = Now {
+        connected: dispatcher.transport().is_connected(),
+        in_flight,
+        waiting,
+        places,
+        runners: dispatcher.runners().into_iter().map(|runner| (runner.model, runner.state)).collect(),
+        sbatch,
+        squeue,
+        connections: dispatcher.transport().counters().connections,
+    };
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(HttpResponse::Ok().content_type(content_type).body(state.metrics.encode(&now)))
 }

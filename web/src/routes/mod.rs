@@ -18,6 +18,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .route("/generate", web::post().to(generate::generate))
         .route("/serverinfo", web::get().to(info::server_info))
         .route("/healthz", web::get().to(info::healthz))
+        .route("/metrics", web::get().to(info::metrics))
         .route("/jobs", web::get().to(jobs::list))
         .route("/jobs/{id}", web::get().to(jobs::show))
         .route("/jobs/{id}", web::delete().to(jobs::cancel))

@@ -30,6 +30,29 @@ async fn healthz_is_for_monitors_and_its_counters_for_the_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_counted_for_the_operator() {
+    let site = Site::start().await;
+    site.get("/metrics").await.expect(403);
+    site.paint().await.expect(200);
+    site.generate(crate::pictures::form_with(Vec::new())).await.expect(400);
+    let answer = site.inspect("/metrics").await.expect(200);
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    let text = answer.text();
+    for line in [
+        "livewebcam_answers_total{status=\"200\"} 1",
+        "livewebcam_answers_total{status=\"400\"} 1",
+        "livewebcam_stage_seconds_count{stage=\"paint\"} 1",
+        "livewebcam_frames_in_flight 0",
+        "livewebcam_cluster_connected 1",
+        "livewebcam_sbatch_calls_total 0",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_offers_the_models_controls() {
     let site = Site::start().await;
     let page = site.get("/").await.expect(200);
