@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 fn execute(command: Command, started: Instant, log: Log) -> Result<ExitCode> {
     match command {
         Command::Run { job } => {
-            let seat = Seat::with_signals(log).context("cannot watch for signals")?;
+            let seat = Seat::with_signals(log, |_| {}).context("cannot watch for signals")?;
             let ending = run(&job, &seat, started, log)?;
             return Ok(if ending == Ending::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
