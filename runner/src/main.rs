@@ -15,6 +15,7 @@ use livewebcam_runner::job::{Ending, Seat, replay, run};
 use livewebcam_runner::log::Log;
 use livewebcam_runner::model::{Catalogue, FindError, Installed, Plan, Spent, Unwatched, milliseconds};
 use livewebcam_runner::picture::{encode_png, save};
+use livewebcam_runner::serve::serve;
 use livewebcam_runner::threads;
 
 #[global_allocator]
@@ -40,6 +41,7 @@ fn execute(command: Command, started: Instant, log: Log) -> Result<ExitCode> {
             let ending = run(&job, &seat, started, log)?;
             return Ok(if ending == Ending::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
+        Command::Serve(options) => serve(&options.settings(), started, log)?,
         Command::Replay { job, output } => replay(&job, &output, log)?,
         Command::Img2img(options) => img2img(&options, log)?,
         Command::Fetch(options) => fetch(&options.request(), log)?,
