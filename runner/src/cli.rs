@@ -1,13 +1,15 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use livewebcam_jobs::{Blend, DeviceChoice, HubName, LoadOptions, Parameters, Precision};
+use livewebcam_jobs::{Blend, DeviceChoice, HubName, LoadOptions, Parameters, Precision, RunnerId};
 
 use crate::fetch;
+use crate::serve::{Settings, TimeLimit};
 
-/// Paints the frame of a job directory with a candle model.
+/// Paints the frames of job directories with a candle model.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Cli {
@@ -25,6 +27,8 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         job: PathBuf,
     },
+    /// Stay and paint one frame after the other, with the model in memory
+    Serve(Serve),
     /// Paint a concluded job again, without writing in its directory
     Replay {
         /// The job directory
@@ -50,6 +54,39 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
     },
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It leaves when no frame came for a while, when a file `stop` lies in its directory ROOT/runners/ID, when the directory is gone, \
+or when the time limit is near; it exits with 0 then. SIGTERM and SIGINT end it at once: it hands its frame back and exits with \
+128 and the signal's number.")]
+pub struct Serve {
+    /// The shared tree
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
+    /// The runner's id, a UUID; without it makes one itself
+    #[arg(long, value_name = "ID")]
+    pub runner: Option<RunnerId>,
+    /// The model whose frames to paint, by its name or its queue's; without, that of the first frame in any queue
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Seconds without a frame after which it leaves
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub idle_exit: u32,
+    /// The time that its job has, as for Slurm's --time: it leaves before that ends, and takes no frame that might not be finished
+    #[arg(long, value_name = "LIMIT", default_value = "UNLIMITED")]
+    pub time_limit: TimeLimit,
+}
+
+impl Serve {
+    /// How the runner is started.
+    #[must_use]
+    pub fn settings(self) -> Settings {
+        let Self { root, runner, model, idle_exit, time_limit } = self;
+        Settings { root, runner, model, idle_exit: Duration::from_secs(idle_exit.into()), time_limit }
+    }
 }
 
 /// `img2img`.

@@ -15,6 +15,7 @@ use livewebcam_runner::job::{Ending, Seat, replay, run};
 use livewebcam_runner::log::Log;
 use livewebcam_runner::model::{Catalogue, FindError, Installed, Plan, Spent, Unwatched, milliseconds};
 use livewebcam_runner::picture::{encode_png, save};
+use livewebcam_runner::serve::serve;
 use livewebcam_runner::threads;
 
 #[global_allocator]
@@ -36,10 +37,11 @@ fn main() -> ExitCode {
 fn execute(command: Command, started: Instant, log: Log) -> Result<ExitCode> {
     match command {
         Command::Run { job } => {
-            let seat = Seat::with_signals(log).context("cannot watch for signals")?;
+            let seat = Seat::with_signals(log, |_| {}).context("cannot watch for signals")?;
             let ending = run(&job, &seat, started, log)?;
             return Ok(if ending == Ending::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
+        Command::Serve(options) => serve(&options.settings(), started, log)?,
         Command::Replay { job, output } => replay(&job, &output, log)?,
         Command::Img2img(options) => img2img(&options, log)?,
         Command::Fetch(options) => fetch(&options.request(), log)?,

@@ -11,7 +11,7 @@ use livewebcam_jobs::{
 
 use super::error::JobError;
 use super::markers::Markers;
-use super::{Ending, has_entry};
+use super::{Ended, Ending, Task, has_entry};
 use crate::log::Log;
 use crate::model::{Interrupted, PaintError, milliseconds};
 
@@ -22,6 +22,7 @@ pub(super) struct Claimed {
     id: JobId,
     author: Author,
     markers: Option<Markers>,
+    queue: Option<String>,
     /// Whether the marker is out of its queue.
     marked: bool,
     started: Instant,
@@ -45,9 +46,9 @@ pub(super) struct Painted {
 }
 
 impl Claimed {
-    /// Claims the job, unless somebody was faster. `started` is where its `total_ms` begins.
-    pub(super) fn claim(dir: JobDir, id: JobId, started: Instant, log: Log) -> io::Result<Option<Self>> {
-        let author = this_runner();
+    /// Claims the job, unless somebody was faster.
+    pub(super) fn claim(task: &Task, author: Author, log: Log) -> io::Result<Option<Self>> {
+        let Task { dir, id, queue, started } = task.clone();
         let claim = Claim { author: author.clone(), nonce: format!("{:016x}", rand::random::<u64>()) };
         if !local::publish_exclusively(&dir.file(JobFile::Claim), &local::to_json(&claim))? {
             return Ok(None);
@@ -58,6 +59,7 @@ impl Claimed {
             id,
             author,
             markers,
+            queue,
             marked: false,
             started,
             log,
@@ -71,10 +73,10 @@ impl Claimed {
         }))
     }
 
-    /// Moves the marker to `running/`, from the queue of the model or else from wherever it is. Once.
+    /// Moves the marker to `running/`, from the queue that it was seen in, that of the model, or else from wherever it is. Once.
     pub(super) fn mark_running(&mut self) {
         if let (Some(markers), false) = (&self.markers, self.marked) {
-            markers.claimed(self.model.as_deref());
+            markers.claimed(self.queue.as_deref().or(self.model.as_deref()));
         }
         self.marked = true;
     }
@@ -87,25 +89,32 @@ impl Claimed {
     }
 
     /// Writes `output.png` of a painted job and then, exclusively, `result.json`; the marker follows.
-    pub(super) fn conclude(mut self, ended: Result<Painted, JobError>) -> io::Result<Ending> {
+    pub(super) fn conclude(mut self, ended: Result<Painted, JobError>) -> io::Result<Ended> {
+        const MEANWHILE: &str = "somebody has concluded it meanwhile; leaving it as it is";
         if has_entry(&self.dir, JobFile::Outcome)? {
-            return Ok(self.leave());
+            return Ok(self.leave(MEANWHILE));
         }
         let written = ended.and_then(|painted| self.write_output(painted));
         let outcome = self.outcome(written);
-        let Some(status) = self.publish(outcome)? else { return Ok(self.leave()) };
+        let status = match self.publish(outcome) {
+            Ok(Some(status)) => status,
+            Ok(None) => return Ok(self.leave(MEANWHILE)),
+            Err(_) if !self.dir.path().is_dir() => return Ok(self.leave("its directory is gone")),
+            Err(error) => return Err(error),
+        };
         self.mark_running();
         if let Some(markers) = &self.markers {
             markers.concluded();
         }
-        Ok(match status {
+        let ending = match status {
             Status::Done => {
                 self.log.line(format_args!("job {}: painted in {:.0} ms", self.id, self.timings.total_ms));
                 Ending::Painted
             }
             Status::Failed => Ending::Failed,
             Status::Cancelled => Ending::Cancelled,
-        })
+        };
+        Ok(Ended { ending, timings: self.timings })
     }
 
     /// Publishes the result, or, where that is impossible, a short one that says so. `None` if there is a result already.
@@ -138,7 +147,8 @@ impl Claimed {
             Ok(output) => (Status::Done, Some(output), None),
             Err(error) => {
                 let status = if self.is_cancelled(&error) { Status::Cancelled } else { Status::Failed };
-                (status, None, Some(error.failure()))
+                let handed_back = status == Status::Failed && self.hands_back(&error);
+                (status, None, Some(Failure { handed_back, ..error.failure() }))
             }
         };
         self.timings.total_ms = milliseconds(self.started);
@@ -169,22 +179,17 @@ impl Claimed {
         }
     }
 
-    fn leave(self) -> Ending {
-        self.log.line(format_args!("job {}: somebody has concluded it meanwhile; leaving it as it is", self.id));
+    /// A warm runner that is told to stop means no harm to the frame that it is at: another runner shall paint it.
+    fn hands_back(&self, error: &JobError) -> bool {
+        let warm = matches!(self.author, Author::Runner { runner: Some(_), .. });
+        warm && matches!(error, JobError::Stopped { .. })
+    }
+
+    fn leave(self, why: &str) -> Ended {
+        self.log.line(format_args!("job {}: {why}", self.id));
         if let Some(markers) = &self.markers {
             markers.left();
         }
-        Ending::NothingToPaint
-    }
-}
-
-/// This process, as it signs claims and results.
-fn this_runner() -> Author {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Author::Runner {
-        host: host.trim().to_owned(),
-        pid: std::process::id(),
-        slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
-        runner: None,
+        Ended { ending: Ending::NothingToPaint, timings: self.timings }
     }
 }

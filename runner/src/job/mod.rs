@@ -7,31 +7,31 @@
 mod claimed;
 mod error;
 mod markers;
+mod models;
+mod painter;
 mod read;
 mod replay;
 mod seat;
+mod watch;
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf, absolute};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use livewebcam_jobs::{
-    Author, Claim, Clamped, InvalidJobId, JobDir, JobFile, JobId, Outcome, Output, Phase, Progress, Root, Stage, State,
-    Timings, local,
+    Author, Claim, InvalidJobId, JobDir, JobFile, JobId, Outcome, Root, RunnerId, State, Timings, local,
 };
 
-use claimed::{Claimed, Painted};
 pub use error::{JobError, PanicMessage, Signal};
+pub use models::Models;
+pub use painter::{Painter, Task};
 pub use replay::{ReplayError, replay};
 pub use seat::Seat;
 
-use crate::hash::sha256;
 use crate::log::Log;
-use crate::model::{Catalogue, Interrupted, PaintError, Plan, Spent, Watch, milliseconds};
-use crate::picture::encode_png;
 
-/// How a call of [`run`] ended.
+/// How the work on a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// `output.png` is there.
@@ -42,6 +42,15 @@ pub enum Ending {
     Cancelled,
     /// It is somebody else's: claimed or concluded already.
     NothingToPaint,
+}
+
+/// The end of the work on a job.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ended {
+    /// How it ended.
+    pub ending: Ending,
+    /// How long each part took.
+    pub timings: Timings,
 }
 
 /// A job that could not even be claimed, or whose result could not be written. Its text may name paths.
@@ -79,12 +88,27 @@ pub fn run(path: &Path, seat: &Seat, started: Instant, log: Log) -> Result<Endin
         log.line(format_args!("job {id} is {whose}; nothing is painted"));
         return Ok(Ending::NothingToPaint);
     }
-    if !seat.take(|| Claimed::claim(dir.clone(), id, started, log)).map_err(RunError::Claim)? {
+    let task = Task { dir, id, queue: None, started };
+    let mut painter =
+        Painter::new(this_process(None), seat.clone(), Models::new(Root::of_job_dir(task.dir.path()), log), log);
+    if !painter.claim(&task).map_err(RunError::Claim)? {
         log.line(format_args!("job {id} was claimed by somebody else just now; nothing is painted"));
         return Ok(Ending::NothingToPaint);
     }
     log.line(format_args!("job {id}: claimed by process {}", std::process::id()));
-    seat.conclude(|seat| paint(&dir, id, seat, log)).map_err(RunError::Conclude)
+    painter.paint(&task).map(|ended| ended.ending).map_err(RunError::Conclude)
+}
+
+/// This process, as it signs claims and results; a warm runner has an id.
+#[must_use]
+pub fn this_process(runner: Option<RunnerId>) -> Author {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Author::Runner {
+        host: host.trim().to_owned(),
+        pid: std::process::id(),
+        slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
+        runner,
+    }
 }
 
 /// The job directory at `path` and its id. Links in the path to it are followed, a link in its place is not.
@@ -100,7 +124,7 @@ fn open(path: &Path) -> Result<(JobDir, JobId), RunError> {
 }
 
 /// Whether a job directory has an entry of this name, whatever it is.
-fn has_entry(dir: &JobDir, file: JobFile) -> io::Result<bool> {
+pub(crate) fn has_entry(dir: &JobDir, file: JobFile) -> io::Result<bool> {
     match fs::symlink_metadata(dir.file(file)) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -126,101 +150,4 @@ fn taken(dir: &JobDir) -> io::Result<Option<String>> {
         Ok(None) | Err(_) => "somebody".to_owned(),
     };
     Ok(Some(format!("claimed already by {author}")))
-}
-
-/// The work on a claimed job, up to the encoded painting.
-fn paint(dir: &JobDir, id: JobId, seat: &Seat, log: Log) -> Result<Painted, JobError> {
-    let mut watch = JobWatch { dir, seat, looked: None };
-    let request = read::request(dir, id);
-    seat.job(|job| {
-        job.model = request.as_ref().ok().map(|request| request.model.clone());
-        job.mark_running();
-    });
-    let request = request?;
-    watch.check().map_err(PaintError::Interrupted)?;
-    let frame = read::frame(dir, &request)?;
-
-    watch.progress(Progress { phase: Phase::Load, step: 0, steps: 1 }).map_err(PaintError::Interrupted)?;
-    let started = Instant::now();
-    let catalogue = catalogue_of(dir).map_err(JobError::Catalogue)?;
-    let installed = catalogue.find(&request.model)?;
-    let plan = Plan::new(&installed.info, &request.parameters).map_err(PaintError::Plan)?;
-    seat.job(|job| {
-        job.model = Some(installed.info.name.clone());
-        job.parameters = Some(plan.parameters.clone());
-        job.loading = Some(request.loading);
-        job.clamped = plan.clamped.clone();
-        job.warnings = plan.warnings.clone();
-    });
-    let model = installed.load(request.loading, log)?;
-    let load_ms = milliseconds(started);
-    seat.job(|job| job.timings.load_ms = load_ms);
-
-    let painting = model.paint(&frame, &plan, &mut watch)?;
-    seat.job(|job| {
-        let Spent { encode_ms, paint_ms, decode_ms } = painting.spent;
-        job.timings = Timings { encode_ms, paint_ms, decode_ms, ..job.timings };
-        job.parameters = Some(painting.parameters.clone());
-        job.clamped = Clamped::joined(std::mem::take(&mut job.clamped), painting.clamped);
-        job.warnings.extend(painting.warnings);
-    });
-    watch.progress(Progress { phase: Phase::Write, step: 1, steps: 1 }).map_err(PaintError::Interrupted)?;
-    let started = Instant::now();
-    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters, &request.loading);
-    let png = png.map_err(JobError::Encode)?;
-    let output = Output {
-        bytes: png.len() as u64,
-        sha256: sha256(&png),
-        width: painting.picture.width(),
-        height: painting.picture.height(),
-    };
-    let write_ms = milliseconds(started);
-    seat.job(|job| job.timings.write_ms = write_ms);
-    Ok(Painted { png, output })
-}
-
-/// The models that lie beside a job directory, and the built-in one.
-fn catalogue_of(dir: &JobDir) -> io::Result<Catalogue> {
-    match Root::of_job_dir(dir.path()) {
-        Some(root) => Ok(Catalogue::with_folder(&root.models())?.keeping(root.cache())),
-        None => Ok(Catalogue::built_in()),
-    }
-}
-
-/// Writes `progress.json` and looks for `cancel`.
-struct JobWatch<'a> {
-    dir: &'a JobDir,
-    seat: &'a Seat,
-    looked: Option<Instant>,
-}
-
-impl JobWatch<'_> {
-    /// How long a look for `cancel` holds. A look is a listing of the directory, which on NFS asks the server.
-    const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-    /// The directory is listed: an NFS client may remember for long that a single name was missing.
-    fn look(&mut self) -> Result<(), Interrupted> {
-        self.looked = Some(Instant::now());
-        let Ok(entries) = fs::read_dir(self.dir.path()) else { return Ok(()) };
-        let cancelled = entries.flatten().any(|entry| entry.file_name() == JobFile::Cancel.name());
-        if cancelled { Err(Interrupted) } else { Ok(()) }
-    }
-}
-
-impl Watch for JobWatch<'_> {
-    fn progress(&mut self, progress: Progress) -> Result<(), Interrupted> {
-        self.seat.job(|job| {
-            job.stage = match progress.phase {
-                Phase::Load => Stage::Load,
-                Phase::Encode | Phase::Paint | Phase::Decode => Stage::Paint,
-                Phase::Write => Stage::Write,
-            };
-            job.write_progress(&progress);
-        });
-        self.look()
-    }
-
-    fn check(&mut self) -> Result<(), Interrupted> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < Self::LOOK_EVERY) { Ok(()) } else { self.look() }
-    }
 }

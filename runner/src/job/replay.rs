@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, absolute};
 
-use livewebcam_jobs::JobFile;
+use livewebcam_jobs::{JobFile, Root};
 
 use super::error::JobError;
-use super::{RunError, catalogue_of, has_entry, open, read};
+use super::{Models, RunError, has_entry, open, read};
 use crate::log::Log;
 use crate::model::{PaintError, Plan, Unwatched};
 use crate::picture::{encode_png, save};
@@ -46,14 +46,15 @@ pub fn replay(path: &Path, output: &Path, log: Log) -> Result<(), ReplayError> {
     }
     let request = read::request(&dir, id)?;
     let frame = read::frame(&dir, &request)?;
-    let catalogue = catalogue_of(&dir).map_err(JobError::Catalogue)?;
-    let installed = catalogue.find(&request.model).map_err(JobError::Find)?;
+    let mut models = Models::new(Root::of_job_dir(dir.path()), log);
+    let installed = models.find(&request.model)?;
+    let name = installed.info.name.clone();
     let plan =
         Plan::new(&installed.info, &request.parameters).map_err(|error| JobError::Paint(PaintError::Plan(error)))?;
-    let model = installed.load(request.loading, log).map_err(JobError::Load)?;
-    let painting = model.paint(&frame, &plan, &mut Unwatched).map_err(JobError::Paint)?;
+    let loaded = models.load(installed, request.loading).map_err(JobError::Load)?;
+    let painting = models.paint(loaded, &frame, &plan, &mut Unwatched).map_err(JobError::Paint)?;
     plan.tell(&painting, log);
-    let png = encode_png(&painting.picture, &installed.info.name, &painting.parameters, &request.loading);
+    let png = encode_png(&painting.picture, &name, &painting.parameters, &request.loading);
     let png = png.map_err(JobError::Encode)?;
     save(output, &png).map_err(ReplayError::Write)
 }

@@ -11,7 +11,7 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::Ending;
+use super::Ended;
 use super::claimed::{Claimed, Painted};
 use super::error::{JobError, PanicMessage, Signal};
 use crate::log::Log;
@@ -23,38 +23,39 @@ use crate::log::Log;
 pub struct Seat(Arc<Mutex<Option<Claimed>>>);
 
 impl Seat {
-    /// An empty seat, and a thread that on SIGTERM and SIGINT concludes the job in it and ends the process.
+    /// An empty seat, and a thread that on SIGTERM and SIGINT concludes the job in it, says its `last_words` and ends the process.
     ///
     /// A file that reaches the size limit (SIGXFSZ) becomes an error of the write instead of the end of the process.
     ///
     /// # Errors
     /// The signals cannot be watched.
-    pub fn with_signals(log: Log) -> io::Result<Self> {
+    pub fn with_signals(log: Log, last_words: impl FnOnce(Signal) + Send + 'static) -> io::Result<Self> {
         let seat = Self::default();
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let at_signal = seat.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             if let Some(signal) = signals.forever().next() {
-                at_signal.stop(signal, log);
+                at_signal.stop(Signal(signal), log, last_words);
             }
         })?;
         Ok(seat)
     }
 
-    fn stop(&self, signal: i32, log: Log) -> ! {
+    fn stop(&self, signal: Signal, log: Log, last_words: impl FnOnce(Signal)) -> ! {
         let mut seat = self.lock();
         match seat.take() {
-            None => log.line(format_args!("signal {signal}: the runner ends")),
+            None => log.line(format_args!("{signal}: the runner ends")),
             Some(job) => {
-                let stopped = JobError::Stopped { stage: job.stage, signal: Signal(signal) };
+                let stopped = JobError::Stopped { stage: job.stage, signal };
                 if let Err(error) = job.conclude(Err(stopped)) {
                     log.line(format_args!("the job could not be concluded: {error}"));
                 }
             }
         }
+        last_words(signal);
         // Still under the lock: nothing else is to be claimed or concluded by this process.
-        process::exit(128 + signal)
+        process::exit(128 + signal.0)
     }
 
     /// Claims a job by `claim` and seats it. `false` where there is none.
@@ -76,7 +77,7 @@ impl Seat {
     ///
     /// # Errors
     /// The result cannot be written.
-    pub(super) fn conclude(&self, work: impl FnOnce(&Self) -> Result<Painted, JobError>) -> io::Result<Ending> {
+    pub(super) fn conclude(&self, work: impl FnOnce(&Self) -> Result<Painted, JobError>) -> io::Result<Ended> {
         let ended = catch_unwind(AssertUnwindSafe(|| work(self)));
         let mut seat = self.lock();
         let job = seat.take().expect("a job stays seated until it is concluded");
@@ -103,6 +104,7 @@ mod tests {
 
     use livewebcam_jobs::{JobDir, JobFile, JobId, Outcome, Stage, Status, local};
 
+    use super::super::{Ending, Task, this_process};
     use super::*;
 
     /// Concludes a claimed job with this work and gives its result.
@@ -111,9 +113,10 @@ mod tests {
         let dir = JobDir::at(folder.path());
         let started = Instant::now();
         let seat = Seat::default();
-        let claim = || Claimed::claim(dir.clone(), JobId::new(), started, Log::since(started));
+        let task = Task { dir: dir.clone(), id: JobId::new(), queue: None, started };
+        let claim = || Claimed::claim(&task, this_process(None), Log::since(started));
         assert!(seat.take(claim).expect("no error"));
-        assert_eq!(seat.conclude(work).expect("a result"), Ending::Failed);
+        assert_eq!(seat.conclude(work).expect("a result").ending, Ending::Failed);
         assert!(!dir.file(JobFile::Output).exists());
         local::read_json(&dir.file(JobFile::Outcome)).expect("readable").expect("a result")
     }

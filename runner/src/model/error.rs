@@ -92,6 +92,19 @@ pub enum PaintError {
     Diffusion(Box<sd::PaintError>),
 }
 
+impl PaintError {
+    /// Whether the arithmetic failed, for want of memory for instance: what the device holds may be lost. Every other error
+    /// leaves a loaded model as it was.
+    #[must_use]
+    pub fn is_of_computation(&self) -> bool {
+        match self {
+            Self::Compute(_) => true,
+            Self::Diffusion(error) => matches!(**error, sd::PaintError::Compute { .. }),
+            Self::Plan(_) | Self::Interrupted(_) | Self::Folder(_) => false,
+        }
+    }
+}
+
 impl From<sd::PaintError> for PaintError {
     fn from(error: sd::PaintError) -> Self {
         match error {

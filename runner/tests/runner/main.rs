@@ -7,4 +7,6 @@ mod diffusion;
 mod kept;
 mod painting;
 mod requests;
+mod serving;
 mod support;
+mod warm_models;

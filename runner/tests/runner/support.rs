@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -48,31 +49,32 @@ impl From<Output> for Ended {
     }
 }
 
-/// A job staged in a shared tree of its own, as the frontend leaves it.
-pub struct Job {
-    folder: TempDir,
-    /// The queue's folder.
-    key: String,
+/// A shared tree without jobs. Clones share it.
+#[derive(Clone)]
+pub struct Tree {
+    folder: Rc<TempDir>,
     pub root: Root,
-    pub id: JobId,
-    pub dir: JobDir,
 }
 
-impl Job {
-    pub fn new(frame: &RgbImage) -> Self {
-        Self::with(frame, |_| {})
-    }
-
-    /// A job whose request is changed by `change`.
-    pub fn with(frame: &RgbImage, change: impl FnOnce(&mut Request)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+impl Tree {
+    pub fn new() -> Self {
+        let folder = Rc::new(tempfile::tempdir().expect("a folder"));
         let root = Root::new(folder.path().join("root"));
         for folder in root.skeleton() {
             fs::create_dir(folder).expect("a folder");
         }
+        Self { folder, root }
+    }
+
+    /// A job whose request is changed by `change`, as the frontend leaves it.
+    pub fn stage(&self, frame: &RgbImage, change: impl FnOnce(&mut Request)) -> Job {
+        self.stage_in(None, frame, change)
+    }
+
+    /// A job in this queue; without, in that of its model. Its directory is complete before its marker appears.
+    pub fn stage_in(&self, queue: Option<&str>, frame: &RgbImage, change: impl FnOnce(&mut Request)) -> Job {
+        let Self { folder, root } = self.clone();
         let id = JobId::new();
-        let dir = root.job(id);
-        fs::create_dir(dir.path()).expect("a job directory");
         let mut request = Request {
             version: REQUEST_VERSION,
             id,
@@ -86,13 +88,38 @@ impl Job {
             retry_of: None,
         };
         change(&mut request);
-        let job = Self { folder, key: model_key(&request.model), root, id, dir };
+        let key = queue.map_or_else(|| model_key(&request.model), str::to_owned);
+        let dir = root.job(id);
+        fs::create_dir(dir.path()).expect("a job directory");
+        let job = Job { folder, key, root, id, dir };
         job.write(JobFile::Request, &local::to_json(&request));
         frame.save(job.dir.file(JobFile::Input)).expect("a frame");
         let queued = job.queued();
-        fs::create_dir(job.root.marker_dir(&queued)).expect("a queue");
+        fs::create_dir_all(job.root.marker_dir(&queued)).expect("a queue");
         fs::write(job.root.marker(&queued, id), "").expect("a marker");
         job
+    }
+}
+
+/// A staged job.
+pub struct Job {
+    folder: Rc<TempDir>,
+    /// The queue's folder.
+    key: String,
+    pub root: Root,
+    pub id: JobId,
+    pub dir: JobDir,
+}
+
+impl Job {
+    /// A job in a tree of its own.
+    pub fn new(frame: &RgbImage) -> Self {
+        Self::with(frame, |_| {})
+    }
+
+    /// A job in a tree of its own, whose request is changed by `change`.
+    pub fn with(frame: &RgbImage, change: impl FnOnce(&mut Request)) -> Self {
+        Tree::new().stage(frame, change)
     }
 
     pub fn queued(&self) -> Marker {
@@ -141,17 +168,22 @@ impl Job {
 
     /// Starts the job and returns when the painting has begun.
     pub fn start(&self) -> Running {
-        let running = Running(Some(self.command().spawn().expect("the runner starts")));
-        let begun = || {
+        let running = Running::start(self.command());
+        self.await_painting();
+        running
+    }
+
+    /// Returns when the painting has begun.
+    pub fn await_painting(&self) {
+        patiently("the painting does not begin", || {
             let progress: Option<Progress> = local::read_json(&self.dir.file(JobFile::Progress)).expect("progress");
             progress.is_some_and(|progress| progress.phase == Phase::Paint)
-        };
-        let patience = Instant::now() + Duration::from_secs(60);
-        while !begun() {
-            assert!(Instant::now() < patience, "the painting does not begin");
-            sleep(Duration::from_millis(2));
-        }
-        running
+        });
+    }
+
+    /// Where the job is marked: queued, running, done.
+    pub fn markers(&self) -> [bool; 3] {
+        [self.queued(), Marker::Running, Marker::Done].map(|marker| self.marked(&marker))
     }
 
     /// The job failed or was cancelled, and its result says so without giving anything away.
@@ -164,9 +196,7 @@ impl Job {
         assert!(!failure.reason.contains(folder), "{}", failure.reason);
         assert!(!self.has(JobFile::Output) && outcome.output.is_none());
         assert_eq!(self.listing().iter().filter(|name| name.starts_with(".tmp-")).count(), 0);
-        let queued = self.queued();
-        let markers = [queued, Marker::Running, Marker::Done].map(|marker| self.marked(&marker));
-        assert_eq!(markers, [false, false, true]);
+        assert_eq!(self.markers(), [false, false, true]);
     }
 }
 
@@ -174,6 +204,10 @@ impl Job {
 pub struct Running(Option<Child>);
 
 impl Running {
+    pub fn start(mut command: Command) -> Self {
+        Self(Some(command.spawn().expect("the runner starts")))
+    }
+
     fn child(&mut self) -> &mut Child {
         self.0.as_mut().expect("a runner")
     }
@@ -194,6 +228,16 @@ impl Drop for Running {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// Waits for what another process does.
+#[track_caller]
+pub fn patiently(complaint: &str, mut happened: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !happened() {
+        assert!(Instant::now() < patience, "{complaint}");
+        sleep(Duration::from_millis(2));
     }
 }
 
