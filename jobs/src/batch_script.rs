@@ -50,8 +50,8 @@ impl FromStr for BatchJob {
 pub struct Serving<'a> {
     /// The model whose frames it paints, by name.
     pub model: &'a str,
-    /// Seconds without a frame after which it leaves; 0 to stay.
-    pub idle_exit: u32,
+    /// Seconds without a frame after which it leaves; `None` to stay.
+    pub idle_exit: Option<u32>,
     /// `--time` in place of the setting for single frames; empty to keep that.
     pub time_limit: &'a str,
 }
@@ -150,7 +150,8 @@ impl Resources {
         if !serving.time_limit.is_empty() {
             serving.time_limit.clone_into(&mut resources.time_limit);
         }
-        let (model, idle_exit) = (model_key(serving.model), serving.idle_exit);
+        let model = model_key(serving.model);
+        let idle_exit = serving.idle_exit.map_or_else(|| "never".to_owned(), |seconds| seconds.to_string());
         let mut command = format!("serve --root \"$job/../..\" --runner {id} --model {model} --idle-exit {idle_exit}");
         if !resources.time_limit.is_empty() {
             command.push_str(&format!(" --time-limit '{}'", resources.time_limit));
@@ -231,7 +232,7 @@ exec \"$job/../../bin/livewebcam-runner\" run --job \"$job\"
     fn a_warm_runner_knows_its_queue_and_its_limits() {
         let runner: RunnerId = "0198f0c2-7b1e-7c3a-9d2e-5f6a7b8c9d0e".parse().expect("an id");
         let resources = Resources { time_limit: "00:05:00".to_owned(), ..Resources::default() };
-        let serving = Serving { model: "stabilityai/sd-turbo", idle_exit: 60, time_limit: "01:00:00" };
+        let serving = Serving { model: "stabilityai/sd-turbo", idle_exit: Some(60), time_limit: "01:00:00" };
         let script = resources.script_of_runner(runner, &serving).expect("a script");
         assert!(script.contains(&format!("#SBATCH --job-name=livewebcam-runner-{runner}\n#SBATCH")), "{script}");
         assert!(script.contains("#SBATCH --time=01:00:00\n"), "{script}");

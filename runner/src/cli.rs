@@ -1,6 +1,8 @@
 //! The command line.
 
+use std::num::ParseIntError;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -72,9 +74,9 @@ pub struct Serve {
     /// The model whose frames to paint, by its name or its queue's; without, that of the first frame in any queue
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Seconds without a frame after which it leaves
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub idle_exit: u32,
+    /// Seconds without a frame after which it leaves, or `never`
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub idle_exit: IdleExit,
     /// The time that its job has, as for Slurm's --time: it leaves before that ends, and takes no frame that might not be finished
     #[arg(long, value_name = "LIMIT", default_value = "UNLIMITED")]
     pub time_limit: TimeLimit,
@@ -85,7 +87,20 @@ impl Serve {
     #[must_use]
     pub fn settings(self) -> Settings {
         let Self { root, runner, model, idle_exit, time_limit } = self;
-        Settings { root, runner, model, idle_exit: Duration::from_secs(idle_exit.into()), time_limit }
+        let idle_exit = idle_exit.0.map(|seconds| Duration::from_secs(seconds.into()));
+        Settings { root, runner, model, idle_exit, time_limit }
+    }
+}
+
+/// Seconds, or `never`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleExit(Option<u32>);
+
+impl FromStr for IdleExit {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        if text == "never" { Ok(Self(None)) } else { text.parse().map(|seconds| Self(Some(seconds))) }
     }
 }
 

@@ -437,7 +437,7 @@ impl Settings {
         }
         let resources = self.slurm.resources.options();
         resources.map_err(|error| SettingsError::Value(format!("slurm.{error}")))?;
-        let serving = Serving { model: "", idle_exit: 0, time_limit: &self.warm.time_limit };
+        let serving = Serving { model: "", idle_exit: None, time_limit: &self.warm.time_limit };
         let script = self.slurm.resources.script_of_runner(RunnerId::new(), &serving);
         script.map_err(|error| SettingsError::Value(format!("warm.{error}")))?;
         if self.warm.min_standby > self.max_runners() {

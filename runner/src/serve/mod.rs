@@ -36,8 +36,8 @@ pub struct Settings {
     pub runner: Option<RunnerId>,
     /// The model whose frames it paints, by its name or its queue's; without, that of the first frame that it finds.
     pub model: Option<String>,
-    /// How long it stays without a frame.
-    pub idle_exit: Duration,
+    /// How long it stays without a frame; for good without.
+    pub idle_exit: Option<Duration>,
     /// The scheduler's time limit, counted from the start of the process.
     pub time_limit: TimeLimit,
 }
@@ -130,7 +130,7 @@ struct Runner {
     place: Place,
     pulse: Pulse,
     limits: Limits,
-    idle_exit: Duration,
+    idle_exit: Option<Duration>,
     /// Of the process.
     started: Instant,
     /// When the last frame was concluded, or else the runner was ready.
@@ -155,9 +155,10 @@ impl Runner {
             self.pulse.tell(|heartbeat| heartbeat.state = RunnerState::Idle);
             let idle = self.last_frame.elapsed();
             // Only after a look that found nothing: what was staged meanwhile is still painted.
-            let Some(rest) = self.idle_exit.checked_sub(idle).filter(|rest| !rest.is_zero()) else {
-                return Ok(format!("no frame for {} s", self.idle_exit.as_secs()));
-            };
+            if let Some(idle_exit) = self.idle_exit.filter(|idle_exit| idle >= *idle_exit) {
+                return Ok(format!("no frame for {} s", idle_exit.as_secs()));
+            }
+            let rest = self.idle_exit.map_or(Duration::MAX, |idle_exit| idle_exit.saturating_sub(idle));
             sleep(pause(idle).min(rest));
         }
     }

@@ -352,7 +352,7 @@ fn the_batch_script_starts_it() {
     let job = tree.stage(&photo(), |_| {});
     let warm = Warm::of(&tree);
     let directory = tree.root.warm_runner(warm.id);
-    let serving = Serving { model: "starter", idle_exit: 0, time_limit: "1-0" };
+    let serving = Serving { model: "starter", idle_exit: Some(0), time_limit: "1-0" };
     let script = Resources::default().script_of_runner(warm.id, &serving).expect("a script");
     fs::create_dir(directory.path()).expect("a directory");
     fs::write(directory.file(RunnerFile::Script), script).expect("a script");

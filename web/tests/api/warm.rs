@@ -121,7 +121,7 @@ async fn a_runner_on_standby_is_there_before_the_first_frame_and_stays() {
     eventually("a runner", || (names(&tree.root.runners()).len() == 1).then_some(())).await;
     let script = tree.root.runners().join(&names(&tree.root.runners())[0]).join("job.sbatch");
     let script = eventually("its script", || fs::read_to_string(&script).ok()).await;
-    assert!(script.contains("--idle-exit 0"), "{script}");
+    assert!(script.contains("--idle-exit never"), "{script}");
     let painted = site.paint().await.expect(200);
     assert_eq!(names(&tree.root.runners()), [runner_of(&tree, painted.job())]);
     site.stop().await;

@@ -247,8 +247,8 @@ impl Fleet {
         let staying = self.runners.values().filter(|runner| runner.model == model && runner.stays).count();
         let stays = self.board.lock().standby.as_deref() == Some(model) && staying < settings.min_standby;
         self.runners.insert(id, Runner::new(model, stays, Instant::now()));
-        // Zero means for good: a runner on standby ends with its time limit, or with the frontend.
-        let idle_exit = if stays { 0 } else { settings.idle_exit };
+        // A runner on standby ends with its time limit, or with the frontend.
+        let idle_exit = (!stays).then_some(settings.idle_exit);
         let (dispatcher, tell, model) = (self.dispatcher.clone(), self.tell_launched.clone(), model.to_owned());
         self.dispatcher.spawn(async move {
             let deadlines = &dispatcher.0.settings.deadlines;
@@ -413,7 +413,7 @@ impl Fleet {
 }
 
 /// Puts a runner's directory together and submits it.
-async fn launch(dispatcher: &Dispatcher, id: RunnerId, model: &str, idle_exit: u32) -> Result<(), LaunchError> {
+async fn launch(dispatcher: &Dispatcher, id: RunnerId, model: &str, idle_exit: Option<u32>) -> Result<(), LaunchError> {
     let (transport, settings) = (&dispatcher.0.transport, &dispatcher.0.settings);
     let runner = transport.root().warm_runner(id);
     let serving = Serving { model, idle_exit, time_limit: &settings.warm.time_limit };
