@@ -73,6 +73,7 @@ bench: build ## Compare speed with PyTorch, OpenVINO, onnxruntime and diffusers;
 	$(bench_model) speed $(if $(UPDATE),--update) $(ARGS)
 
 bench-model: build ## Compare latents and pictures with diffusers', and memory and seconds of a full-size SD-Turbo; ARGS=
+	@tests/prerequisites.sh python3
 	$(bench_model) model $(ARGS)
 
 test: ## Install what the tests need from Debian's packages, then run them all
@@ -85,7 +86,7 @@ test: ## Install what the tests need from Debian's packages, then run them all
 	cargo test --release --workspace --lib --tests --no-fail-fast
 
 # Statically linked, because there is nothing else on the emulated machine.
-test-emulated: ## Run the kernels' tests on an emulated processor with AVX-512 and AMX; takes an hour, most of it the first time
+test-emulated: ## Run the kernels' tests on an emulated processor with AVX-512 and AMX; takes half an hour, or an hour the first time
 	@tests/prerequisites.sh --install cargo cc xorriso
 	RUSTFLAGS='-C target-feature=+crt-static' \
 		CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/tests/emulate/emulate.sh $(CURDIR)/var/emulate' \
