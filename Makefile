@@ -16,7 +16,7 @@ shell_scripts := $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
 .PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench bench-frame bench-model \
-	test test-emulated lint check-cuda
+	test test-emulated check-memory lint check-cuda
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,11 @@ test-emulated: ## Run the kernels' tests on an emulated processor with AVX-512 a
 	RUSTFLAGS='-C target-feature=+crt-static' \
 		CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/tests/emulate/emulate.sh $(CURDIR)/var/emulate' \
 		cargo test --release --target x86_64-unknown-linux-gnu --package livewebcam-kernels --tests -- --test-threads 1
+
+check-memory: ## Run the kernels' tests under valgrind, on the instruction sets that it knows of this machine's
+	@tests/prerequisites.sh --install cargo cc valgrind
+	SLOW_PROCESSOR=1 cargo test --release --package livewebcam-kernels --tests \
+		--config "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=99'"
 
 lint: ## Check formatting, clippy's warnings, the page's scripts and the shell scripts
 	@tests/prerequisites.sh --install cargo cc node shellcheck
