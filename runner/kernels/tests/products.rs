@@ -96,6 +96,21 @@ fn tiles_are_many() {
 }
 
 #[test]
+fn outputs_are_few() {
+    check_shape(map(2, 37, 210, 20), SAME, 3, ALL);
+    check_shape(map(1, 9, 5, 64), Window { before: 2, after: 0, ..SAME }, 4, ALL);
+    check_shape(map(2, 3, 4, 8), Window { before: 3, after: 2, ..SAME }, 1, ALL);
+    check_shape(map(1, 6, 7, 33), Window { size: 2, before: 0, after: 0, ..SAME }, 2, ALL);
+    let wide = Window { size: 9, before: 4, after: 4, ..SAME };
+    check_shape(map(1, 12, 200, 8), wide, 3, ALL);
+    for (height, width) in [(1, 1), (1, 2), (3, 1), (2, 3), (11, 13)] {
+        check_shape(map(2, height, width, 32), Window { edge: Edge::Mirrored, ..wide }, 3, ALL);
+        check_shape(map(1, height, width, 5), wide, 4, ALL);
+    }
+    check_shape(map(1, 40, 9, 16), Window { edge: Edge::Mirrored, ..SAME }, 3, ALL);
+}
+
+#[test]
 fn rounding_stays_near_that_of_plain_sums() {
     let problem = Problem::random(5, map(1, 12, 16, 320), SAME, 32, Parts(0, Activation::None));
     problem.on_each(|y, solution, what| {
