@@ -15,8 +15,8 @@ with_config := $(if $(CONFIG),--config '$(CONFIG)')
 shell_scripts := $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench bench-frame bench-live bench-model \
-	test test-emulated lint check-cuda
+.PHONY: help build run check deploy cluster-up cluster-down cluster-status run-cluster submit-test bench bench-frame bench-live \
+	bench-model test test-emulated check-memory lint check-cuda
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,7 @@ bench: build ## Compare speed with PyTorch, OpenVINO, onnxruntime and diffusers;
 	$(bench_model) speed $(if $(UPDATE),--update) $(ARGS)
 
 bench-model: build ## Compare latents and pictures with diffusers', and memory and seconds of a full-size SD-Turbo; ARGS=
+	@tests/prerequisites.sh python3
 	$(bench_model) model $(ARGS)
 
 test: ## Install what the tests need from Debian's packages, then run them all
@@ -90,11 +91,16 @@ test: ## Install what the tests need from Debian's packages, then run them all
 	cargo test --release --workspace --lib --tests --no-fail-fast
 
 # Statically linked, because there is nothing else on the emulated machine.
-test-emulated: ## Run the kernels' tests on an emulated processor with AVX-512 and AMX; takes an hour, most of it the first time
+test-emulated: ## Run the kernels' tests on an emulated processor with AVX-512 and AMX; takes half an hour, or an hour the first time
 	@tests/prerequisites.sh --install cargo cc xorriso
 	RUSTFLAGS='-C target-feature=+crt-static' \
 		CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/tests/emulate/emulate.sh $(CURDIR)/var/emulate' \
 		cargo test --release --target x86_64-unknown-linux-gnu --package livewebcam-kernels --tests -- --test-threads 1
+
+check-memory: ## Run the kernels' tests under valgrind, on the instruction sets that it knows of this machine's
+	@tests/prerequisites.sh --install cargo cc valgrind
+	SLOW_PROCESSOR=1 cargo test --release --package livewebcam-kernels --tests \
+		--config "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=99'"
 
 lint: ## Check formatting, clippy's warnings, the page's scripts and the shell scripts
 	@tests/prerequisites.sh --install cargo cc node shellcheck

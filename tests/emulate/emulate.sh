@@ -103,7 +103,7 @@ cp "$folder/root/usr/bin/busybox" "$work/init/bin/busybox"
 cp "$program" "$work/init/program"
 {
     echo '#!/bin/busybox sh'
-    echo 'export PATH=/bin RUST_BACKTRACE=1' RAYON_NUM_THREADS=1
+    echo 'export PATH=/bin RUST_BACKTRACE=1 RAYON_NUM_THREADS=1 SLOW_PROCESSOR=1'
     for folder_name in proc sys dev tmp; do
         echo "busybox mkdir -p /$folder_name"
     done

@@ -113,6 +113,13 @@ fn cases() -> Vec<Case> {
         conv(128, 512, 512),
         conv(64, 512, 512),
         conv(512, 128, 3),
+        conv(64, 320, 4),
+        conv(512, 64, 3),
+        Case {
+            size: map(512, 512, 32),
+            window: Window { size: 9, before: 4, after: 4, edge: Edge::Mirrored, ..SAME },
+            outputs: 3,
+        },
     ]
 }
 

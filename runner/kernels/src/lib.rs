@@ -19,6 +19,9 @@ mod map;
 mod math;
 mod moments;
 mod norm;
+#[cfg(test)]
+#[path = "../tests/common/pace.rs"]
+mod pace;
 mod packed;
 mod simd;
 mod winograd;

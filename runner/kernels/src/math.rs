@@ -132,7 +132,7 @@ fn polynomial<S: Simd, const N: usize>(simd: S, coefficients: &[f32; N], x: f32)
 mod tests {
     use super::*;
     use crate::simd::Task;
-    use crate::{Cpu, Isa};
+    use crate::{Cpu, Isa, pace};
 
     /// A function of [`super`], over many values.
     struct Over<'a>(Function, &'a mut [f32]);
@@ -188,7 +188,13 @@ mod tests {
 
     /// Numbers of every size, and both signs.
     fn numbers() -> Vec<f32> {
-        (0..=u32::MAX).step_by(10_007).map(f32::from_bits).filter(|x| !x.is_nan()).collect()
+        (0..=u32::MAX).step_by(pace::choose(10_007, 400_009)).map(f32::from_bits).filter(|x| !x.is_nan()).collect()
+    }
+
+    /// `count` numbers from `first` on.
+    fn range(first: f64, step: f64, count: u32) -> Vec<f32> {
+        let numbers = (0..count).step_by(pace::choose(1, 41));
+        numbers.map(|n| (first + f64::from(n) * step) as f32).collect()
     }
 
     /// Holds a function to its definition for `x`: within so many units in the last place, or less than `least` away.
@@ -211,14 +217,12 @@ mod tests {
     #[test]
     fn exp_is_right_to_the_last_place() {
         check(Function::Exp, &numbers(), f64::exp, 1.25, LEAST);
-        let x: Vec<f32> = (0..400_000).map(|n| n as f32 * 5e-4 - 105.0).collect();
-        check(Function::Exp, &x, f64::exp, 1.25, LEAST);
+        check(Function::Exp, &range(-105.0, 5e-4, 400_000), f64::exp, 1.25, LEAST);
     }
 
     #[test]
     fn shares_are_right_to_the_last_places() {
-        let x: Vec<f32> = (0..400_000).map(|n| n as f32 * -4e-4).collect();
-        check(Function::Exp2ToOne, &x, f64::exp2, 1.5, LEAST);
+        check(Function::Exp2ToOne, &range(0.0, -4e-4, 400_000), f64::exp2, 1.5, LEAST);
         check(Function::Exp2ToOne, &[f32::NEG_INFINITY, -1e30, -127.0, -0.0, 1e-6], f64::exp2, 1.5, LEAST);
     }
 
@@ -226,8 +230,7 @@ mod tests {
     fn sigmoid_is_right_to_the_last_places() {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         check(Function::Sigmoid, &numbers(), sigmoid, 2.5, LEAST);
-        let x: Vec<f32> = (0..400_000).map(|n| n as f32 * 5e-4 - 100.0).collect();
-        check(Function::Sigmoid, &x, sigmoid, 2.5, LEAST);
+        check(Function::Sigmoid, &range(-100.0, 5e-4, 400_000), sigmoid, 2.5, LEAST);
     }
 
     #[test]
@@ -235,10 +238,8 @@ mod tests {
         let gelu = |x: f64| x * half_erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
         let numbers: Vec<f32> = numbers().into_iter().filter(|x| *x != f32::NEG_INFINITY).collect();
         check(Function::Gelu, &numbers, gelu, 12.0, 1e-37);
-        let tail: Vec<f32> = (0..300_000).map(|n| n as f32 * 5e-5 - 15.0).collect();
-        check(Function::Gelu, &tail, gelu, 12.0, 1e-37);
-        let bulk: Vec<f32> = (0..300_000).map(|n| n as f32 * 4e-5 - 1.0).collect();
-        check(Function::Gelu, &bulk, gelu, 4.0, 1e-37);
+        check(Function::Gelu, &range(-15.0, 5e-5, 300_000), gelu, 12.0, 1e-37);
+        check(Function::Gelu, &range(-1.0, 4e-5, 300_000), gelu, 4.0, 1e-37);
     }
 
     #[test]

@@ -64,12 +64,12 @@ pub(crate) fn ours(place: &Place, way: Way, photo: &Path, prompt: &str) -> Resul
     Ok(cold)
 }
 
-/// diffusers': until it says that the picture is saved, before Python tidies up. `None` without Python.
-pub(crate) fn diffusers(place: &Place, way: Way, photo: &Path) -> Result<Option<Cold>> {
+/// diffusers': until it says that the picture is saved, before Python tidies up.
+pub(crate) fn diffusers(place: &Place, way: Way, photo: &Path) -> Result<Cold> {
     let output = place.bench.join("cold-diffusers.png");
-    let Some(mut command) = place.script("cold.py", way.threads) else { return Ok(None) };
+    let mut command = place.script("cold.py", way.threads);
     command.arg(&place.model).args([way.dtype, if way.taesd { "taesd" } else { "vae" }]).arg(photo).arg(&output);
-    measure(&mut command, &output).map(Some)
+    measure(&mut command, &output)
 }
 
 fn measure(command: &mut Command, output: &Path) -> Result<Cold> {

@@ -19,8 +19,8 @@ pub(crate) struct Place {
     pub(crate) bench: PathBuf,
     /// The model, in diffusers' layout.
     pub(crate) model: PathBuf,
-    /// Python with the peers; `None` where there is no Python.
-    pub(crate) python: Option<PathBuf>,
+    /// Python with the peers.
+    pub(crate) python: PathBuf,
 }
 
 /// The runner, built as this bench was.
@@ -64,8 +64,8 @@ impl Place {
     }
 
     /// A script of the peers, to be run with Python on some threads.
-    pub(crate) fn script(&self, name: &str, threads: usize) -> Option<Command> {
-        let mut command = Command::new(self.python.as_ref()?);
+    pub(crate) fn script(&self, name: &str, threads: usize) -> Command {
+        let mut command = Command::new(&self.python);
         command.arg(self.project.join("tests/bench/peers").join(name));
         command.env("BENCH_THREADS", threads.to_string()).env("OMP_NUM_THREADS", threads.to_string());
         // Nothing is asked of the hub, and no bars and warnings among the answers.
@@ -74,7 +74,7 @@ impl Place {
             ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
             ("PYTHONDONTWRITEBYTECODE", "1"),
         ]);
-        Some(command)
+        command
     }
 }
 
@@ -90,10 +90,7 @@ fn random_model(release: &Path, bench: &Path) -> Result<PathBuf> {
 }
 
 /// The virtual environment, made anew when the requirements change.
-fn python(project: &Path, bench: &Path) -> Result<Option<PathBuf>> {
-    if Command::new("python3").arg("--version").output().is_err() {
-        return Ok(None);
-    }
+fn python(project: &Path, bench: &Path) -> Result<PathBuf> {
     let (folder, requirements) = (bench.join("venv"), project.join("tests/bench/peers/requirements.txt"));
     let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
     let wanted = fs::read(&requirements)?;
@@ -103,7 +100,7 @@ fn python(project: &Path, bench: &Path) -> Result<Option<PathBuf>> {
         run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements))?;
         fs::write(&stamp, &wanted)?;
     }
-    Ok(Some(python))
+    Ok(python)
 }
 
 pub(crate) fn run(command: &mut Command) -> Result<()> {

@@ -39,7 +39,6 @@ struct Bench<'a> {
 
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let (place, machine) = (Place::prepare(options)?, Machine::read()?);
-    place.python.as_ref().context("python3 is missing: the peers need it")?;
     let mut bench = Bench { options, place, machine, report: Report::default(), unet: Vec::new() };
     let side = options.size;
     bench.report.line(format!("{}. {side}×{side}, batch 1, medians.", bench.machine.describe()));
@@ -80,7 +79,7 @@ impl Bench<'_> {
     }
 
     fn pytorch(&self, part: &str, dtype: &str, side: u32, threads: usize) -> Result<Contender> {
-        let mut command = self.place.script("pytorch.py", threads).context("no Python")?;
+        let mut command = self.place.script("pytorch.py", threads);
         command.args([part, dtype]).arg(&self.place.model).arg(self.place.photo(side)?);
         let name = if part.starts_with("frame") { "diffusers" } else { "PyTorch" };
         Contender::start(&format!("{name} {dtype}"), &mut command, &self.place.bench)
@@ -90,12 +89,12 @@ impl Bench<'_> {
         let threads = self.machine.threads;
         let model = self.place.model.file_name().unwrap_or_default().to_string_lossy();
         let file = self.place.bench.join(format!("{model}-unet-openvino.xml"));
-        let script = || self.place.script("unet_openvino.py", threads).context("no Python");
+        let script = || self.place.script("unet_openvino.py", threads);
         if !file.exists() {
-            run(script()?.arg("export").arg(&self.place.model).arg(&file))?;
+            run(script().arg("export").arg(&self.place.model).arg(&file))?;
         }
         let side = self.options.size.to_string();
-        let mut command = script()?;
+        let mut command = script();
         command.arg(dtype).arg(&file).args([&side, &side]);
         Contender::start(&format!("OpenVINO {dtype}"), &mut command, &self.place.bench)
     }
@@ -139,7 +138,7 @@ impl Bench<'_> {
             return Ok(());
         }
         let (side, threads) = (self.options.size, self.machine.threads);
-        let mut command = self.place.script("starter_onnx.py", threads).context("no Python")?;
+        let mut command = self.place.script("starter_onnx.py", threads);
         command.arg(self.place.project.join("runner/models/starter/starter.safetensors"));
         command.args([side.to_string(), side.to_string()]);
         let peer = Contender::start("onnxruntime", &mut command, &self.place.bench)?;
@@ -163,7 +162,7 @@ impl Bench<'_> {
         for round in 0..=self.options.rounds {
             let known = cold::ours(&self.place, way, &photo, PROMPT)?;
             let new = cold::ours(&self.place, way, &photo, &format!("{PROMPT}, number {}", JobId::new()))?;
-            let diffusers = cold::diffusers(&self.place, theirs, &photo)?.context("no Python")?;
+            let diffusers = cold::diffusers(&self.place, theirs, &photo)?;
             if round > 0 {
                 samples.iter_mut().zip([known, new, diffusers]).for_each(|(samples, cold)| samples.push(cold));
             }

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from protocol import draw_in_f32, threads
+from protocol import convolve_bf16_in_f32, draw_in_f32, threads
 
 SCHEDULERS = {
     "ddim": diffusers.DDIMScheduler,
@@ -58,6 +58,7 @@ def main():
     fixtures, output = Path(fixtures), Path(output)
     torch.set_num_threads(threads())
     draw_in_f32()
+    convolve_bf16_in_f32()
     image = Image.open(fixtures / "input.png").convert("RGB")
     for file in sorted(fixtures.glob("*/cases.json")):
         for case in json.loads(file.read_text()):

@@ -24,6 +24,23 @@ def draw_in_f32():
     torch.randn = rounded
 
 
+def convolve_bf16_in_f32():
+    """Where the processor has no products of bf16, PyTorch's own loops take hours for them. These sums are as exact as
+    those of processors that have: operands and results in bf16, everything between them in f32."""
+    import torch
+
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return
+    convolve = torch.nn.Conv2d._conv_forward
+
+    def in_f32(self, x, weight, bias):
+        if x.dtype != torch.bfloat16:
+            return convolve(self, x, weight, bias)
+        return convolve(self, x.float(), weight.float(), None if bias is None else bias.float()).to(x.dtype)
+
+    torch.nn.Conv2d._conv_forward = in_f32
+
+
 def answer(text):
     print(text, file=sys.__stdout__, flush=True)
 

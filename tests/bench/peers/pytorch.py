@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from protocol import PROMPT, SEED, draw_in_f32, serve, threads
+from protocol import PROMPT, SEED, convolve_bf16_in_f32, draw_in_f32, serve, threads
 
 # A layout that is tried must not cost more than this.
 PATIENCE = 20.0
@@ -62,6 +62,7 @@ def denoise(model, dtype, width, height):
 
 def frame(model, dtype, image, tiny):
     draw_in_f32()
+    convolve_bf16_in_f32()
     pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(model, dtype=dtype)
     if tiny:
         pipeline.vae = autoencoder(model, dtype, True)

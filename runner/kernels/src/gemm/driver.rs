@@ -75,6 +75,24 @@ fn run_task<K: Kernel>(
     panels: Range<usize>,
     y: &Output<'_>,
 ) {
+    let (outputs, rows_per_picture) = (weight.shape().outputs, patches.rows_per_picture());
+    let finish = Finish { outputs, rows_per_picture, epilogue };
+    multiply(kernel, patches, weight, rows, panels, |sums| {
+        // SAFETY: tasks have different rows or different panels.
+        unsafe { finish.run(kernel.simd(), sums, y) };
+    });
+}
+
+/// Multiplies some rows with some panels, and calls `finish` with the sums, which are in the thread's scratch memory.
+#[inline(always)]
+pub(super) fn multiply<K: Kernel>(
+    kernel: K,
+    patches: Patches<'_>,
+    weight: &Packed,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    finish: impl FnOnce(Sums<'_>),
+) {
     let all = weight.shape().inputs();
     let blocks = all.div_ceil(K::INPUTS);
     let most = all.div_ceil(blocks).next_multiple_of(PAIRED);
@@ -121,10 +139,7 @@ fn run_task<K: Kernel>(
                 unsafe { kernel.multiply(block, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
             }
         }
-        let sums = Sums { c, c_rows: whole_rows, rows, panels };
-        let (outputs, rows_per_picture) = (weight.shape().outputs, patches.rows_per_picture());
-        // SAFETY: tasks have different rows or different panels.
-        unsafe { Finish { outputs, rows_per_picture, epilogue }.run(kernel.simd(), sums, y) };
+        finish(Sums { c, c_rows: whole_rows, rows, panels });
     });
 }
 

@@ -76,6 +76,32 @@ impl Finish<'_> {
         simd.run(Compiled(self, sums, y));
     }
 
+    /// Takes sums of less than a panel from where the result is to be.
+    ///
+    /// # Safety
+    /// No other task reads or writes these rows.
+    pub(crate) unsafe fn run_in_place<S: Simd>(self, simd: S, rows: Range<usize>, y: &Output<'_>) {
+        struct Compiled<'a>(Finish<'a>, Range<usize>, &'a Output<'a>);
+        impl Task for Compiled<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) {
+                let Self(finish, rows, y) = self;
+                for row in rows {
+                    let mut sums = [0.0; PANEL];
+                    // SAFETY: `Finish::run_in_place`'s caller promises it, of the second part when the first is gone.
+                    unsafe {
+                        let part = y.part(row * finish.outputs..(row + 1) * finish.outputs);
+                        sums[..part.len()].copy_from_slice(part);
+                        finish.put(simd, sums, row, 0, y);
+                    }
+                }
+            }
+        }
+        simd.run(Compiled(self, rows, y));
+    }
+
     /// Writes those of one row of one panel.
     ///
     /// # Safety

@@ -11,6 +11,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod driver;
+mod few;
 mod finish;
 mod patches;
 mod portable;
@@ -150,7 +151,7 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => run_f32(Avx2::new().expect(PRESENT), product),
         #[cfg(target_arch = "x86_64")]
-        Isa::Amx if product.weight.format() == Format::Bf16 => product.run(Amx::new().expect(PRESENT)),
+        Isa::Amx if product.weight.format() == Format::Bf16 => run_direct(Amx::new().expect(PRESENT), product),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), product),
         #[cfg(not(target_arch = "x86_64"))]
@@ -160,8 +161,17 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
 
 /// With a kernel whose products are worth saving.
 fn run_f32<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
-    if winograd::suits(&product) {
+    if !few::suits(&product) && winograd::suits(&product) {
         winograd::run(kernel, product);
+    } else {
+        run_direct(kernel, product);
+    }
+}
+
+/// With all products, but for those that only fill up a panel.
+fn run_direct<K: Kernel>(kernel: K, product: Product<'_>) {
+    if few::suits(&product) {
+        few::run(kernel, product);
     } else {
         product.run(kernel);
     }

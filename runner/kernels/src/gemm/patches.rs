@@ -31,6 +31,16 @@ impl<'a> Patches<'a> {
         self.out.height * self.out.width
     }
 
+    /// Each pixel of the map alone.
+    pub(crate) fn points(&self) -> Self {
+        Self::new(self.x, self.size, Window::POINT)
+    }
+
+    /// The size of the map.
+    pub(crate) fn size(&self) -> MapSize {
+        self.size
+    }
+
     /// What moves over the map.
     pub(crate) fn window(&self) -> Window {
         self.window
@@ -44,7 +54,7 @@ impl<'a> Patches<'a> {
     /// The channels at a position of the padded map, where it has any.
     #[inline(always)]
     pub(crate) fn pixel(&self, picture: usize, row: usize, column: usize) -> Option<&'a [f32]> {
-        let (row, column) = (self.source(row, self.size.height)?, self.source(column, self.size.width)?);
+        let (row, column) = (self.line(row)?, self.column(column)?);
         let MapSize { height, width, channels, .. } = self.size;
         Some(&self.x[((picture * height + row) * width + column) * channels..][..channels])
     }
@@ -75,7 +85,7 @@ impl<'a> Patches<'a> {
                 let (from, until) = (start.max(i * length), end.min((i + 1) * length));
                 let to = &mut to[from - start..until - start];
                 let within = from - i * length..until - i * length;
-                match self.source(top + i, self.size.height) {
+                match self.line(top + i) {
                     Some(y) => {
                         let line = picture * self.size.height + y;
                         let line = &self.x[line * self.size.width * self.size.channels..];
@@ -90,6 +100,16 @@ impl<'a> Patches<'a> {
                 (row, column) = (row + 1, 0);
             }
         }
+    }
+
+    /// Which row of the map is at this row of the padded one, if any is.
+    pub(crate) fn line(&self, position: usize) -> Option<usize> {
+        self.source(position, self.size.height)
+    }
+
+    /// The same of columns.
+    pub(crate) fn column(&self, position: usize) -> Option<usize> {
+        self.source(position, self.size.width)
     }
 
     /// Which row or column of the map is at this position of the padded one.
@@ -132,7 +152,7 @@ impl<'a> Patches<'a> {
         for j in within.start / channels..within.end.div_ceil(channels) {
             let (from, until) = (within.start.max(j * channels), within.end.min((j + 1) * channels));
             let to = &mut to[from - within.start..until - within.start];
-            match self.source(left + j, self.size.width) {
+            match self.column(left + j) {
                 Some(x) => {
                     kernel.copy(&line[x * channels + from - j * channels..][..until - from], to);
                 }

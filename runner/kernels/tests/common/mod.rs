@@ -1,5 +1,7 @@
 //! Random problems, and their solutions in plain loops with sums in `f64`.
 
+pub(crate) mod pace;
+
 use half::bf16;
 use livewebcam_kernels::{Activation, Cpu, Edge, Epilogue, Format, Isa, MapSize, Packed, WeightShape, Window};
 use rand::rngs::StdRng;
