@@ -1,7 +1,7 @@
 // The form's controls: shows those that the chosen model has, with its bounds, and the visitor's last choices.
 
 import { recall, remember } from './store.js';
-import { say, words } from './words.js';
+import { inOurWords, say, words } from './words.js';
 
 /** @typedef {import('./api.js').ModelInfo} ModelInfo */
 /** @typedef {import('./api.js').Bounds} Bounds */
@@ -79,7 +79,8 @@ export class ControlPanel extends EventTarget {
   /** @param {ModelInfo[]} models */
   #list(models) {
     const wanted = this.#listed ? this.#model.value : (recall().model ?? this.#model.value);
-    const options = models.map(({ name, title, broken }) => {
+    const options = models.map(({ name, title: english, broken }) => {
+      const title = inOurWords(english);
       const option = new Option(broken ? say('incomplete', { title }) : title, name);
       option.disabled = Boolean(broken);
       return option;
@@ -184,8 +185,8 @@ export class ControlPanel extends EventTarget {
 
   /** Writes the values beside the controls. */
   #label() {
-    const chosen = /** @type {HTMLInputElement | null} */ (this.#palette.querySelector('input:checked'));
-    /** @type {HTMLElement} */ (this.#form.querySelector('#style-chosen')).textContent = chosen?.value ?? '';
+    const chosen = this.#palette.querySelector('input:checked ~ .style-name');
+    /** @type {HTMLElement} */ (this.#form.querySelector('#style-chosen')).textContent = chosen?.textContent ?? '';
     for (const output of this.#form.querySelectorAll('output[for]')) {
       const { value } = this.#field(output.getAttribute('for') ?? '');
       output.textContent = output.getAttribute('for') === 'strength' ? `${Math.round(Number(value) * 100)} %` : value;
@@ -213,6 +214,6 @@ function styleCard(name) {
   const image = /** @type {HTMLImageElement} */ (card.querySelector('img'));
   input.value = name;
   image.src = `/static/styles/${encodeURIComponent(name.replaceAll(' ', '-'))}.jpg`;
-  /** @type {HTMLElement} */ (card.querySelector('.style-name')).textContent = name;
+  /** @type {HTMLElement} */ (card.querySelector('.style-name')).textContent = inOurWords(name);
   return card;
 }
