@@ -1,7 +1,7 @@
 // The server's two routes that the page uses, and the shapes of what they answer.
 
 import { follow, nameRequest } from './events.js';
-import { language, say, words } from './words.js';
+import { inOurWords, language, say, words } from './words.js';
 
 /** @typedef {{width: number, height: number, multiple_of: number, keep_aspect: boolean}} FrameSize */
 /** @typedef {{min: number, max: number, default: number}} Bounds */
@@ -18,7 +18,18 @@ import { language, say, words } from './words.js';
  * @property {string | null} default_style
  */
 /** @typedef {{name: string, title: string, size: FrameSize, controls: Controls, broken?: string}} ModelInfo */
-/** @typedef {{available_gpus: number, in_flight?: number, max_in_flight?: number, models: ModelInfo[], default_model: string}} ServerInfo */
+/** @typedef {{id: string, model: string, device: string, state: 'pending' | 'starting' | 'idle' | 'painting', painted: number}} Runner */
+/**
+ * @typedef {object} ServerInfo
+ * @property {number} available_gpus
+ * @property {number} [frames_per_visitor] in flight at once, as the server shares them out now
+ * @property {number} [in_flight]
+ * @property {number} [max_in_flight]
+ * @property {Runner[]} [runners]
+ * @property {number} [waiting] frames in line
+ * @property {ModelInfo[]} models
+ * @property {string} default_model
+ */
 /**
  * @typedef {object} Painting
  * @property {Blob} blob the PNG
@@ -128,13 +139,15 @@ const MEANINGS = new Map([
 ]);
 
 /**
- * What went wrong, as a sentence: the server's own words where they are in the page's language.
+ * What went wrong, as a sentence: the server's own words where the page's language has them.
  * @param {Response} response
  */
 async function reason(response) {
-  const meaning = MEANINGS.get(response.status);
-  if (language !== 'en') return meaning ? words[meaning] : say('serverSaid', { status: response.status });
   const body = await response.json().catch(() => null);
-  const text = typeof body?.error === 'string' && body.error ? body.error : say('serverSaid', { status: response.status });
+  const english = typeof body?.error === 'string' ? body.error : '';
+  const own = inOurWords(english);
+  const meaning = MEANINGS.get(response.status);
+  if (language !== 'en' && own === english && meaning) return words[meaning];
+  const text = (language === 'en' || own !== english) && own ? own : say('serverSaid', { status: response.status });
   return text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }

@@ -25,8 +25,7 @@ export class PictureCanvas {
    * @param {number} fade milliseconds
    */
   show(picture, fade) {
-    cancelAnimationFrame(this.#request);
-    this.#next?.close();
+    this.#stop();
     this.#next = picture;
     const { width, height } = this.#canvas;
     const alike = !this.#canvas.hidden && width === picture.width && height === picture.height;
@@ -41,6 +40,19 @@ export class PictureCanvas {
     this.#before.getContext('2d')?.drawImage(this.#canvas, 0, 0);
     this.#canvas.dataset.fading = '';
     this.#blend(performance.now(), Math.min(fade, LONGEST_FADE_MS));
+  }
+
+  /** Shows nothing, whatever was on its way in. */
+  clear() {
+    this.#stop();
+    this.#canvas.hidden = true;
+  }
+
+  #stop() {
+    cancelAnimationFrame(this.#request);
+    this.#next?.close();
+    this.#next = null;
+    delete this.#canvas.dataset.fading;
   }
 
   /**
@@ -62,9 +74,7 @@ export class PictureCanvas {
   #finish() {
     this.#context.globalAlpha = 1;
     if (this.#next) this.#context.drawImage(this.#next, 0, 0);
-    this.#next?.close();
-    this.#next = null;
+    this.#stop();
     this.#canvas.hidden = false;
-    delete this.#canvas.dataset.fading;
   }
 }

@@ -1,7 +1,8 @@
 // The form's controls: shows those that the chosen model has, with its bounds, and the visitor's last choices.
 
+import { part } from './dom.js';
 import { recall, remember } from './store.js';
-import { say, words } from './words.js';
+import { inOurWords, say, words } from './words.js';
 
 /** @typedef {import('./api.js').ModelInfo} ModelInfo */
 /** @typedef {import('./api.js').Bounds} Bounds */
@@ -23,7 +24,7 @@ export class ControlPanel extends EventTarget {
     this.#form = form;
     this.#initial = initial(form);
     this.#model = /** @type {HTMLSelectElement} */ (form.elements.namedItem('model'));
-    this.#palette = /** @type {HTMLElement} */ (form.querySelector('#palette'));
+    this.#palette = part('palette');
     // Sliders and texts tell every change at once; a select tells it once in a way that every browser has.
     for (const kind of ['input', 'change']) {
       form.addEventListener(kind, ({ target }) => {
@@ -31,6 +32,10 @@ export class ControlPanel extends EventTarget {
       });
     }
     this.#label();
+  }
+
+  get #radios() {
+    return [...this.#palette.querySelectorAll('input')];
   }
 
   /** What the chosen model says of itself. */
@@ -60,7 +65,7 @@ export class ControlPanel extends EventTarget {
    * @param {1 | -1} step
    */
   turn(step) {
-    const radios = /** @type {HTMLInputElement[]} */ ([...this.#palette.querySelectorAll('input')]);
+    const radios = this.#radios;
     const place = radios.findIndex(({ checked }) => checked);
     radios[(place + step + radios.length) % radios.length]?.click();
   }
@@ -79,7 +84,8 @@ export class ControlPanel extends EventTarget {
   /** @param {ModelInfo[]} models */
   #list(models) {
     const wanted = this.#listed ? this.#model.value : (recall().model ?? this.#model.value);
-    const options = models.map(({ name, title, broken }) => {
+    const options = models.map(({ name, title: english, broken }) => {
+      const title = inOurWords(english);
       const option = new Option(broken ? say('incomplete', { title }) : title, name);
       option.disabled = Boolean(broken);
       return option;
@@ -113,7 +119,7 @@ export class ControlPanel extends EventTarget {
     this.#drawn = model.name + description;
     const { controls } = model;
     const last = recall().values?.[model.name] ?? {};
-    const shown = [...this.#palette.querySelectorAll('input')].map(({ value }) => value);
+    const shown = this.#radios.map(({ value }) => value);
     if (shown.join('\n') !== controls.styles.map(({ name }) => name).join('\n')) {
       this.#palette.replaceChildren(...controls.styles.map(({ name }) => styleCard(name)));
     }
@@ -134,7 +140,7 @@ export class ControlPanel extends EventTarget {
     this.#field('scheduler').replaceChildren(...schedulers);
     if (controls.schedulers.includes(last.scheduler)) this.#field('scheduler').value = last.scheduler;
     const more = [...this.#form.querySelectorAll('#more [data-control]')];
-    /** @type {HTMLElement} */ (this.#form.querySelector('#more')).hidden = more.every((control) => /** @type {HTMLElement} */ (control).hidden);
+    part('more').hidden = more.every((control) => /** @type {HTMLElement} */ (control).hidden);
     this.#label();
   }
 
@@ -173,8 +179,7 @@ export class ControlPanel extends EventTarget {
    * @param {string | null | undefined} name
    */
   #choose(name) {
-    const radios = /** @type {HTMLInputElement[]} */ ([...this.#palette.querySelectorAll('input')]);
-    const radio = radios.find(({ value }) => value === name);
+    const radio = this.#radios.find(({ value }) => value === name);
     if (!radio) return false;
     radio.checked = true;
     const card = /** @type {HTMLElement} */ (radio.parentElement);
@@ -184,8 +189,8 @@ export class ControlPanel extends EventTarget {
 
   /** Writes the values beside the controls. */
   #label() {
-    const chosen = /** @type {HTMLInputElement | null} */ (this.#palette.querySelector('input:checked'));
-    /** @type {HTMLElement} */ (this.#form.querySelector('#style-chosen')).textContent = chosen?.value ?? '';
+    const chosen = this.#palette.querySelector('input:checked ~ .style-name');
+    part('style-chosen').textContent = chosen?.textContent ?? '';
     for (const output of this.#form.querySelectorAll('output[for]')) {
       const { value } = this.#field(output.getAttribute('for') ?? '');
       output.textContent = output.getAttribute('for') === 'strength' ? `${Math.round(Number(value) * 100)} %` : value;
@@ -213,6 +218,6 @@ function styleCard(name) {
   const image = /** @type {HTMLImageElement} */ (card.querySelector('img'));
   input.value = name;
   image.src = `/static/styles/${encodeURIComponent(name.replaceAll(' ', '-'))}.jpg`;
-  /** @type {HTMLElement} */ (card.querySelector('.style-name')).textContent = name;
+  /** @type {HTMLElement} */ (card.querySelector('.style-name')).textContent = inOurWords(name);
   return card;
 }

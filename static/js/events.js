@@ -1,14 +1,14 @@
 // Follows a frame that takes its time: what the server tells of its job, as it happens.
 
 import { part } from './dom.js';
-import { say, words } from './words.js';
+import { inOurWords, say, words } from './words.js';
 
 /** A frame that is back sooner needs no explanation. */
 const PATIENCE_MS = 1200;
 /** Later frames are followed only if frames take this long. */
 const LONG_MS = 4000;
 
-/** @typedef {{state: string, ahead?: number, waits?: string, step?: number, steps?: number}} Stage */
+/** @typedef {{state: string, ahead?: number, waits?: string, seconds?: number, step?: number, steps?: number}} Stage */
 
 /** The page's own name for a request: only this visitor can ask for it. */
 export function nameRequest() {
@@ -20,11 +20,23 @@ export function nameRequest() {
  * @param {Stage} stage
  * @returns {string}
  */
-function sentence({ state, ahead = 0, waits, step = 0, steps = 0 }) {
-  if (state === 'queued' && waits) return say('queuedWhy', { why: words[waits] ?? waits });
-  if (state === 'queued' && ahead > 0) return say('queuedBehind', { count: ahead });
+function sentence({ state, ahead = 0, waits, seconds, step = 0, steps = 0 }) {
+  // A frame that has yet to go to the cluster stands in the server's line where that knows how long it will take.
+  const inLine = state === 'queued' || (state === 'staging' && seconds !== undefined);
+  if (state === 'queued' && waits) return say('queuedWhy', { why: inOurWords(waits) });
+  if (inLine && ahead === 1) return words.queuedBehindOne;
+  if (inLine && ahead > 1) return say('queuedBehind', { count: ahead });
   if (state === 'painting' && steps > 1) return say('step', { step, steps });
   return words[`at-${state}`] ?? '';
+}
+
+/**
+ * When it will be painted, as far as that is known.
+ * @param {Stage} stage
+ */
+function estimate({ seconds }) {
+  if (!seconds) return '';
+  return seconds < 100 ? say('inSeconds', { seconds }) : say('inMinutes', { minutes: Math.round(seconds / 60) });
 }
 
 /** One frame is followed at a time. */
@@ -41,7 +53,11 @@ function show(stage) {
   } else {
     bar.removeAttribute('value');
   }
-  for (const id of ['stage-now', 'step-now']) part(id).textContent = stage ? sentence(stage) : '';
+  const [now, then] = stage ? [sentence(stage), estimate(stage)] : ['', ''];
+  // What is read aloud does not change with every second.
+  if (part('stage-now').textContent !== now) part('stage-now').textContent = now;
+  part('estimate').textContent = then;
+  part('step-now').textContent = `${now} ${then}`.trim();
 }
 
 /**

@@ -11,6 +11,18 @@ const rateText = (rate) => say('rate', { rate: rate < 10 ? rate.toFixed(1) : Mat
 /** @param {number} ms */
 const duration = (ms) => (ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
+/**
+ * How many there are, on what if that is one thing, and how many of them are not ready yet.
+ * @param {import('./api.js').Runner[]} runners
+ */
+function runnersText(runners) {
+  const [device, ...others] = new Set(runners.map((runner) => runner.device).filter(Boolean));
+  const name = (runners.length === 1 ? 'runner' : 'runners') + (device && others.length === 0 ? 'On' : '');
+  const coming = runners.filter(({ state }) => state === 'pending' || state === 'starting').length;
+  const text = say(name, { count: runners.length, device });
+  return coming > 0 ? `${text}, ${say('coming', { count: coming })}` : text;
+}
+
 export class FigureLine {
   #stats = new Stats();
   #writtenAt = 0;
@@ -58,7 +70,12 @@ export class FigureLine {
   }
 
   /** @param {import('./api.js').ServerInfo} info */
-  tell({ in_flight: count, max_in_flight: most }) {
-    if (count !== undefined && most !== undefined) part('work').textContent = say('work', { count, most });
+  tell({ in_flight: count, max_in_flight: most, runners = [], waiting = 0 }) {
+    const parts = [
+      runners.length > 0 ? runnersText(runners) : '',
+      count !== undefined && most !== undefined ? say('work', { count, most }) : '',
+      waiting > 0 ? say('inLine', { count: waiting }) : '',
+    ];
+    part('work').textContent = parts.filter(Boolean).join(' · ');
   }
 }

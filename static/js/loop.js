@@ -56,12 +56,13 @@ export class Loop extends EventTarget {
   }
 
   /**
-   * Takes up to half of the server's free places, so that others find some.
+   * Takes what the server shares out, or else up to half of its free places, so that others find some.
    * @param {import('./api.js').ServerInfo} info
    */
-  share({ available_gpus: most, in_flight: all = 0, max_in_flight: places = most }) {
+  share({ frames_per_visitor: fair, available_gpus: most, in_flight: all = 0, max_in_flight: places = most }) {
     const others = Math.max(0, all - this.#flying.size);
-    this.#limit = Math.max(1, Math.min(MOST_IN_FLIGHT, most, Math.ceil((places - others) / 2)));
+    this.#limit = Math.max(1, Math.min(MOST_IN_FLIGHT, fair ?? Math.min(most, Math.ceil((places - others) / 2))));
+    this.#schedule();
   }
 
   /** @param {{once: boolean}} how `once`: one picture, and another only after `changed` */

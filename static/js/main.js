@@ -14,7 +14,7 @@ import { drawSeed, markPreset, offerPresets, rollDice } from './presets.js';
 import { SourceError, Sources } from './sources.js';
 import { Store, recall, remember } from './store.js';
 import { View } from './view.js';
-import { say, words } from './words.js';
+import { allInOurWords, inOurWords, say, words } from './words.js';
 
 /** @typedef {import('./sources.js').Kind} Kind */
 
@@ -93,6 +93,7 @@ async function open(kind, file) {
   if (sources.substitute) sayForAWhile(words.chosenCameraGone);
   shape();
   loop.start({ once: kind === 'photo' });
+  learn().catch(() => {});
 }
 
 const start = () => store.state.phase !== 'opening' && open('camera');
@@ -120,10 +121,10 @@ function sayForAWhile(text) {
 loop.addEventListener('painted', (event) => {
   const { painting, recovered } = /** @type {CustomEvent} */ (event).detail;
   const before = store.state.painting;
-  const changes = painting.clamped.replaceAll('=', ' ').replaceAll('->', ' → ');
+  const changes = painting.clamped.replaceAll(/([a-z_]+)=([^ ,]+)->/g, (_, field, from) => `${inOurWords(field)} ${from} → `);
   const news = [
     painting.clamped && painting.clamped !== before?.clamped ? say('clamped', { changes }) : '',
-    painting.warnings && painting.warnings !== before?.warnings ? sentence(painting.warnings) : '',
+    painting.warnings && painting.warnings !== before?.warnings ? sentence(allInOurWords(painting.warnings)) : '',
   ].filter(Boolean);
   store.set({ painting });
   cutter.slow = view.figures.line > SLOW_LINE_MS;

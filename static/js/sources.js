@@ -17,6 +17,12 @@ export class SourceError extends Error {
   }
 }
 
+/**
+ * What to tell about an error of `getDisplayMedia`: mostly, the visitor closed the browser's question.
+ * @param {unknown} error
+ */
+const explainScreen = (error) => (error instanceof Error && error.name === 'NotAllowedError' ? explanation('noScreen') : explain(error));
+
 /** Fires `ended` (detail: an Explanation) when a source goes away by itself. */
 export class Sources extends EventTarget {
   #video;
@@ -80,7 +86,7 @@ export class Sources extends EventTarget {
     } catch (error) {
       if (mine !== this.#opening) return false;
       this.stop();
-      const reasons = { camera: explain(error), screen: explain(error), photo: explanation('noPicture'), video: explanation('noVideo') };
+      const reasons = { camera: explain(error), screen: explainScreen(error), photo: explanation('noPicture'), video: explanation('noVideo') };
       throw new SourceError(reasons[kind]);
     }
     if (mine !== this.#opening) return false;

@@ -60,7 +60,7 @@ export class View {
     this.#say('status', status || (paused ? words.paused : ''));
     this.#say('alert', alert);
     if (changed.has('trouble')) this.#explain(trouble);
-    if (!painting) part('picture').hidden = true;
+    if (!painting) this.#picture.clear();
     this.#arrange(view, phase, painting !== null);
     this.#pauseButton(paused, phase);
   }
@@ -139,7 +139,8 @@ export class View {
   #wait() {
     if (part('waiting').hidden) return;
     const seconds = Math.floor((performance.now() - this.#waitedSince) / 1000);
-    part('waited').textContent = seconds >= 3 ? say('waited', { seconds }) : '';
+    const told = part('stage-now').textContent !== '';
+    part('waited').textContent = seconds >= 3 ? say(told ? 'soFar' : 'waited', { seconds }) : '';
   }
 
   /** @param {Painting} painting */

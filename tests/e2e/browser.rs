@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::wd::{WebDriverCompatibleCommand, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use reqwest::{Method, Url};
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) enum Camera {
     /// It shows a photograph that moves a little, and the visitor allows it.
     Photograph,
+    /// There are two, which show patterns, and the visitor allows them.
+    Pair,
     /// The visitor has blocked it.
     Blocked,
     /// There is none.
@@ -71,6 +73,10 @@ impl Browser {
                 "--use-fake-device-for-media-stream".to_owned(),
                 format!("--use-file-for-fake-video-capture={}", clip::moving_photo().display()),
             ]),
+            Camera::Pair => flags.extend([
+                "--use-fake-ui-for-media-stream".to_owned(),
+                "--use-fake-device-for-media-stream=device-count=2".to_owned(),
+            ]),
             Camera::Blocked => {
                 flags.push("--use-fake-device-for-media-stream".to_owned());
                 preferences["profile.default_content_setting_values.media_stream_camera"] = json!(2);
@@ -98,6 +104,20 @@ impl Browser {
 
     pub(crate) async fn go(&self, url: &str) {
         self.client.goto(url).await.unwrap_or_else(|error| panic!("failed to open {url}: {error}"));
+    }
+
+    /// Brings another tab in front of the page, which is told for [`Browser::show`].
+    pub(crate) async fn hide(&self) -> WindowHandle {
+        let page = self.client.window().await.expect("a tab");
+        let other = self.client.new_window(true).await.expect("another tab");
+        self.client.switch_to_window(other.handle).await.expect("another tab");
+        page
+    }
+
+    /// Closes the tab in front and shows the page again.
+    pub(crate) async fn show(&self, page: WindowHandle) {
+        self.client.close_window().await.expect("failed to close a tab");
+        self.client.switch_to_window(page).await.expect("the page");
     }
 
     pub(crate) async fn address(&self) -> Url {

@@ -90,3 +90,49 @@ async fn the_operator_sees_every_job_and_a_stranger_none() {
     stranger.close().await;
     site.close().await;
 }
+
+/// The ids of the jobs on the wall, newest first.
+async fn hung(browser: &Browser) -> Vec<String> {
+    browser.eval("[...document.querySelectorAll('.job')].map(({ id }) => id.slice('job-'.length))").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wall_of_jobs_is_live_and_can_be_filtered() {
+    let site = Site::with_models(&["sd15"]).await;
+    let visitor = Browser::open(Camera::Missing).await;
+    visitor.go(&site.page).await;
+    // The page paints the photograph by itself too.
+    paint(&visitor).await;
+    visitor.until("!document.querySelector('#picture').hidden").await;
+    let first: Vec<String> = site.jobs().iter().rev().map(ToString::to_string).collect();
+
+    let operator = Browser::open(Camera::Missing).await;
+    operator.go(&site.jobs_link).await;
+    operator.eval::<()>("void (window.since = document.querySelector('.job img'))").await;
+    assert_eq!((hung(&operator).await, first.len()), (first.clone(), 2));
+
+    // A new job comes, and what hung there stays as it is.
+    let again = async || visitor.call::<JobId>(include_str!("scripts/paint.js"), &[json!("")]).await.to_string();
+    let second = again().await;
+    operator.until("document.querySelectorAll('.job').length === 3").await;
+    assert_eq!(hung(&operator).await, [&[second][..], &first].concat());
+    assert!(operator.eval::<bool>("window.since?.isConnected === true").await, "the page was loaded anew");
+    loaded(&operator, ".job img").await;
+    operator.until("document.querySelector('.lead p').textContent.startsWith('3 ')").await;
+
+    operator.click("[name=state] option[value=failed]").await;
+    operator.until("location.search.includes('state=failed') && document.querySelector('.empty')").await;
+    operator.click("[name=state] option[value=done]").await;
+    operator.until("location.search.includes('state=done') && document.querySelectorAll('.job').length === 3").await;
+    operator.click("[name=model] option:nth-of-type(3)").await;
+    operator.until("location.search.includes('model=tiny') && document.querySelector('.empty')").await;
+    operator.click("[name=model] option:nth-of-type(2)").await;
+    operator.until("location.search.includes('model=starter') && document.querySelectorAll('.job').length === 3").await;
+    let third = again().await;
+    operator.until("document.querySelectorAll('.job').length === 4").await;
+    assert_eq!(hung(&operator).await[0], third, "a filtered wall is not live");
+    for browser in [visitor, operator] {
+        browser.close().await;
+    }
+    site.close().await;
+}

@@ -26,7 +26,7 @@ pub(crate) async fn open_more(browser: &Browser) {
     }
 }
 
-async fn fill(browser: &Browser, selector: &str, value: &str) {
+pub(crate) async fn fill(browser: &Browser, selector: &str, value: &str) {
     let now: String = browser.call(include_str!("scripts/fill.js"), &[json!(selector), json!(value)]).await;
     assert_eq!(now, value, "{selector}");
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::Server;
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 use anyhow::Context;
@@ -100,7 +100,10 @@ impl Application {
                 .app_data(guard.clone())
                 .wrap(from_fn(guard::check))
                 .service(
-                    web::scope("/static").wrap(DefaultHeaders::new().add(("Cache-Control", "no-cache"))).service(files),
+                    web::scope("/static")
+                        .wrap(Compress::default())
+                        .wrap(DefaultHeaders::new().add(("Cache-Control", "no-cache")))
+                        .service(files),
                 )
                 .configure(routes::configure)
         })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tera::Tera;
 
-use crate::languages::{Languages, LanguagesError};
+use crate::languages::{self, Languages, LanguagesError};
 
 /// Why there are no pages.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,8 @@ impl Assets {
             let looked = candidates.iter().map(|folder| folder.display().to_string()).collect();
             return Err(AssetsError::Missing { looked });
         };
-        let templates = Tera::new(&folder.join("templates/**/*.html").to_string_lossy())?;
+        let mut templates = Tera::new(&folder.join("templates/**/*.html").to_string_lossy())?;
+        templates.register_filter("said", languages::said);
         let static_files = folder.join("static");
         let languages = Languages::load(&[static_files.join("messages"), folder.join("templates/messages")])?;
         Ok(Self { templates, static_files, languages })

@@ -28,6 +28,8 @@ pub(super) struct JobView {
 pub(super) struct Row {
     name: &'static str,
     value: String,
+    /// Whether the value is words of the project's own, which another language has in its own words.
+    said: bool,
 }
 
 /// A part of the timing bar.
@@ -87,10 +89,12 @@ pub(super) fn request_rows(job: &Job) -> Vec<Row> {
         ("Computed", job.outcome.as_ref().and_then(|outcome| outcome.loading.as_ref()).map(computed)),
         ("Retry of", request.retry_of.map(|id| id.to_string())),
         ("Slurm job", slurm_job(job)),
-        ("Warnings", job.outcome.as_ref().map(|outcome| outcome.warnings.join("; "))),
     ];
-    let filled = rows.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
-    filled.map(|(name, value)| Row { name, value: printable(&value) }).collect()
+    let warnings = job.outcome.iter().flat_map(|outcome| &outcome.warnings);
+    let rows = rows.into_iter().chain(warnings.map(|warning| ("Warning", Some(warning.clone()))));
+    let filled = rows.filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
+    let said = |name| matches!(name, "Style" | "Computed" | "Warning");
+    filled.map(|(name, value)| Row { name, value: printable(&value), said: said(name) }).collect()
 }
 
 fn computed(loading: &LoadOptions) -> String {
