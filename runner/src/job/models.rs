@@ -114,7 +114,7 @@ mod tests {
     fn a_model_stays_loaded_until_a_painting_panics() {
         let mut models = Models::new(None, Log::since(Instant::now()));
         let options = LoadOptions::default();
-        let mut paint = |models: &mut Models, watch: &mut dyn Watch| {
+        let paint = |models: &mut Models, watch: &mut dyn Watch| {
             let installed = models.find("starter").expect("built in");
             let plan = Plan::new(&installed.info, &Parameters::default()).expect("a plan");
             let loaded = models.load(installed, options).expect("its weights");

@@ -113,7 +113,7 @@ pub fn serve(settings: &Settings, started: Instant, log: Log) -> Result<(), Serv
     match runner.work() {
         Ok(why) => {
             pulse.leave(&why);
-            log.line(format_args!("runner {id}: leaves after {} frames: {why}", runner.painted));
+            log.line(format_args!("runner {id}: leaves ({} painted): {why}", runner.painted));
             Ok(())
         }
         Err(error) => {

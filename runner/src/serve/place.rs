@@ -80,7 +80,7 @@ mod tests {
     fn orders_are_read_off_the_directory() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut place = Place::new(&Root::new(folder.path()), RunnerId::new()).expect("a place");
-        let mut orders = |place: &mut Place| {
+        let orders = |place: &mut Place| {
             place.looked = None;
             place.orders().expect("a look")
         };

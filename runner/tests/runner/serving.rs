@@ -95,7 +95,7 @@ fn one_process_paints_frame_after_frame_and_loads_once() {
     let places: Vec<usize> =
         jobs.iter().filter_map(|job| ended.log.find(&format!("job {}: painted", job.id))).collect();
     assert!(places.len() == jobs.len() && places.is_sorted(), "the oldest first: {}", ended.log);
-    assert!(ended.log.contains("leaves after 4 frames: no frame for 0 s"), "{}", ended.log);
+    assert!(ended.log.contains("leaves (4 painted): no frame for 0 s"), "{}", ended.log);
     let heartbeat = warm.heartbeat().expect("a heartbeat");
     assert_eq!((heartbeat.painted, heartbeat.model.as_deref()), (4, Some("starter")));
     assert_eq!(heartbeat.device, Some(DeviceChoice::Cpu));
@@ -261,7 +261,7 @@ fn stale_markers_are_skipped_and_those_that_stand_for_nothing_removed() {
     let fresh = tree.stage(&photo(), |_| {});
 
     let ended = Warm::of(&tree).paint_all("starter");
-    assert!(ended.log.contains("leaves after 1 frames"), "{}", ended.log);
+    assert!(ended.log.contains("leaves (1 painted)"), "{}", ended.log);
     assert_eq!(fresh.state(), PAINTED);
     assert!(content(&concluded.dir.file(JobFile::Outcome)) == before && foreign.state() == State::Running);
     let mut left: Vec<_> =
@@ -308,7 +308,7 @@ fn a_runner_whose_directory_is_removed_leaves_and_a_missing_root_is_an_error() {
     patiently("it cannot be removed", || fs::remove_dir_all(directory.path()).is_ok() || !directory.path().exists());
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert!(ended.log.contains("leaves after 0 frames: its directory is gone"), "{}", ended.log);
+    assert!(ended.log.contains("leaves (0 painted): its directory is gone"), "{}", ended.log);
 
     fs::remove_dir_all(tree.root.path()).expect("removed");
     let ended = warm.start(&[]).end();
