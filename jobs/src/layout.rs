@@ -251,6 +251,8 @@ pub enum RunnerFile {
     Script,
     /// The scheduler's name for the runner. Written by the frontend, after the submission.
     Submission,
+    /// Which process serves. Exclusive: should the script run twice, the second one leaves.
+    Claim,
     /// What the batch script and the runner printed.
     Log,
     /// That the runner lives, and what it is at. Written by the runner, again and again.
@@ -261,7 +263,7 @@ pub enum RunnerFile {
 
 impl RunnerFile {
     /// All files, in the order in which they appear.
-    pub const ALL: [Self; 5] = [Self::Script, Self::Submission, Self::Log, Self::Heartbeat, Self::Stop];
+    pub const ALL: [Self; 6] = [Self::Script, Self::Submission, Self::Claim, Self::Log, Self::Heartbeat, Self::Stop];
 
     /// The fixed file name.
     #[must_use]
@@ -269,6 +271,7 @@ impl RunnerFile {
         match self {
             Self::Script => JobFile::Script.name(),
             Self::Submission => JobFile::Submission.name(),
+            Self::Claim => JobFile::Claim.name(),
             Self::Log => JobFile::Log.name(),
             Self::Heartbeat => "heartbeat.json",
             Self::Stop => "stop",

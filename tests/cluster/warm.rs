@@ -208,7 +208,9 @@ async fn the_runners_of_a_frontend_that_died_are_ended_by_the_next() {
     // It cannot crash inside this process, so its runner is brought back by hand.
     let directory = root.warm_runner(runner);
     let script = directory.file(RunnerFile::Script);
-    std::fs::remove_file(directory.file(RunnerFile::Heartbeat)).expect("a heartbeat");
+    for file in [RunnerFile::Heartbeat, RunnerFile::Claim] {
+        std::fs::remove_file(directory.file(file)).expect("the file was there");
+    }
     let chdir = format!("--chdir={}", directory.path().display());
     CLUSTER.slurm("sbatch", &["--parsable", &chdir, script.to_str().expect("a path")]);
     eventually("the runner is back", || heartbeat(&root, runner)).await;

@@ -95,7 +95,6 @@ pub fn run(path: &Path, seat: &Seat, started: Instant, log: Log) -> Result<Endin
         log.line(format_args!("job {id} was claimed by somebody else just now; nothing is painted"));
         return Ok(Ending::NothingToPaint);
     }
-    log.line(format_args!("job {id}: claimed by process {}", std::process::id()));
     painter.paint(&task).map(|ended| ended.ending).map_err(RunError::Conclude)
 }
 

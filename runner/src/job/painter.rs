@@ -53,7 +53,11 @@ impl Painter {
     /// # Errors
     /// The claim cannot be written.
     pub fn claim(&mut self, task: &Task) -> io::Result<bool> {
-        self.seat.take(|| Claimed::claim(task, self.author.clone(), self.log))
+        let claimed = self.seat.take(|| Claimed::claim(task, self.author.clone(), self.log))?;
+        if claimed {
+            self.log.line(format_args!("job {}: claimed by process {}", task.id, std::process::id()));
+        }
+        Ok(claimed)
     }
 
     /// Paints the claimed job and concludes it; whatever happens to the painting is in the result.

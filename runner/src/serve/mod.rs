@@ -61,6 +61,12 @@ pub enum ServeError {
         /// The filesystem's error.
         source: io::Error,
     },
+    /// Another process has this id.
+    #[error("runner {id} is or was another process; leave --runner away to serve under a new id")]
+    Taken {
+        /// The id.
+        id: RunnerId,
+    },
     /// A thread or a signal handler cannot be had.
     #[error("cannot start the runner's threads")]
     Threads(#[source] io::Error),
@@ -86,6 +92,10 @@ pub fn serve(settings: &Settings, started: Instant, log: Log) -> Result<(), Serv
     let id = settings.runner.unwrap_or_default();
     let place = Place::new(&root, id).map_err(|source| ServeError::Place { path: path.clone(), source })?;
     let author = this_process(Some(id));
+    let taken = place.take(&author).map_err(|source| ServeError::Place { path: path.clone(), source })?;
+    if !taken {
+        return Err(ServeError::Taken { id });
+    }
     let pulse = Pulse::new(place.dir(), author.clone(), log);
     let last = pulse.clone();
     // Before anything is written: a full disk is a signal, too.

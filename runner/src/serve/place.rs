@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::time::{Duration, Instant};
 
-use livewebcam_jobs::{Root, RunnerDir, RunnerFile, RunnerId};
+use livewebcam_jobs::{Author, Claim, Root, RunnerDir, RunnerFile, RunnerId, local};
 
 /// `runners/<id>/`.
 #[derive(Clone, Debug)]
@@ -31,6 +31,15 @@ impl Place {
             }
         }
         Ok(Self { dir, looked: None })
+    }
+
+    /// Takes the directory for this process, unless another one has; a lost answer of `sbatch` may have started two.
+    ///
+    /// # Errors
+    /// `claim.json` cannot be written.
+    pub(super) fn take(&self, author: &Author) -> io::Result<bool> {
+        let claim = Claim { author: author.clone(), nonce: format!("{:016x}", rand::random::<u64>()) };
+        local::publish_exclusively(&self.dir.file(RunnerFile::Claim), &local::to_json(&claim))
     }
 
     pub(super) fn dir(&self) -> &RunnerDir {

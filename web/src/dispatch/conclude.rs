@@ -102,10 +102,13 @@ impl Dispatcher {
         }
     }
 
-    /// A newer frame of the visitor waits: of those that lie ready for a runner, the oldest that nobody has claimed is dropped.
-    /// A frame that is being painted stays.
-    pub(super) async fn drop_stale(&self, visitor: &str) {
-        for id in self.0.line.placed_of(visitor) {
+    /// A newer frame of the visitor waits: of the older ones that lie ready for a runner, the oldest that nobody has claimed is
+    /// dropped. A frame that is being painted stays.
+    pub(super) async fn drop_stale(&self, newest: JobId) {
+        for id in self.0.line.in_the_way_of(newest) {
+            if !self.0.line.in_the_way_of(newest).contains(&id) {
+                continue;
+            }
             match self.try_supersede(id).await {
                 Ok(true) => return,
                 Ok(false) => {}

@@ -73,7 +73,7 @@ pub struct Position {
 pub(super) struct Demand {
     /// Frames without an answer.
     pub(super) frames: usize,
-    /// How long the oldest of them has been waiting for a place.
+    /// How long the oldest of them has been waiting: for a place, a runner, or its painting.
     pub(super) waited: Duration,
 }
 
@@ -195,11 +195,9 @@ impl Line {
     pub(super) fn demand(&self) -> BTreeMap<String, Demand> {
         let mut demands = BTreeMap::new();
         for frame in self.lock().frames.values() {
-            let waited =
-                if matches!(frame.state, State::Waiting(_)) { frame.arrived.elapsed() } else { Duration::ZERO };
             let demand = demands.entry(frame.model.clone()).or_insert(Demand { frames: 0, waited: Duration::ZERO });
             demand.frames += 1;
-            demand.waited = demand.waited.max(waited);
+            demand.waited = demand.waited.max(frame.arrived.elapsed());
         }
         demands
     }
@@ -211,11 +209,13 @@ impl Line {
         book.frames.iter().filter(|(_, frame)| placed(frame)).map(|(id, _)| *id).collect()
     }
 
-    /// The frames of a visitor that have a place, oldest first.
-    pub(super) fn placed_of(&self, visitor: &str) -> Vec<JobId> {
+    /// Older frames of the same visitor and model that have a place while this one waits, oldest first.
+    pub(super) fn in_the_way_of(&self, id: JobId) -> Vec<JobId> {
         let book = self.lock();
-        let placed = |frame: &Frame| frame.visitor == visitor && matches!(frame.state, State::Placed(_));
-        book.frames.iter().filter(|(_, frame)| placed(frame)).map(|(id, _)| *id).collect()
+        let Some(newest) = book.frames.get(&id).filter(|_| book.is_waiting(id)) else { return Vec::new() };
+        let same = |frame: &Frame| frame.visitor == newest.visitor && frame.model == newest.model;
+        let placed = |frame: &Frame| same(frame) && matches!(frame.state, State::Placed(_));
+        book.frames.range(..id).filter(|(_, frame)| placed(frame)).map(|(id, _)| *id).collect()
     }
 
     /// Nobody can paint this model's frames: those that wait are told so.
@@ -282,10 +282,11 @@ impl Book {
     }
 
     fn has_place(&self, model: &str) -> bool {
-        let of_model = |places: &HashMap<String, usize>| {
-            self.placed_count(|frame| frame.model == model) < places.get(model).copied().unwrap_or(0)
-        };
-        self.under_way() < self.places && self.places_of.as_ref().is_none_or(of_model)
+        let Some(places_of) = &self.places_of else { return self.under_way() < self.places };
+        let of_model = self.placed_count(|frame| frame.model == model);
+        // Frames that lie ready for a model whose runners have left keep nobody else from painting.
+        let under_way = self.placed_count(|frame| places_of.contains_key(&frame.model));
+        under_way < self.places && of_model < places_of.get(model).copied().unwrap_or(0)
     }
 
     /// Frames that wait, in the order of their turns if places came free one by one.
@@ -322,6 +323,11 @@ impl Book {
         let older: Vec<JobId> =
             self.waiting().filter(|(id, frame)| *id < newest && frame.visitor == visitor).map(|(id, _)| id).collect();
         for id in older {
+            // What a visitor has waited is not lost with the frame that they waited for first.
+            let arrived = self.frames[&id].arrived;
+            if let Some(frame) = self.frames.get_mut(&newest) {
+                frame.arrived = frame.arrived.min(arrived);
+            }
             self.send_away(id, Refusal::Superseded);
         }
     }
@@ -490,6 +496,29 @@ mod tests {
         let failure = Failure::new(livewebcam_jobs::Stage::Wait, "no runner", "");
         line.refuse(MODEL, &failure);
         assert_eq!(turn(&mut frames[2]), Some(Err(Refusal::Hopeless(failure))));
+    }
+
+    #[test]
+    fn frames_of_a_model_without_runners_keep_nobody_from_painting() {
+        let line = Line::new(2, true, 10, 4);
+        line.set_places(&BTreeMap::from([(MODEL, 2)]));
+        let _ready = [enter(&line, "ada"), enter(&line, "bob")];
+        let mut other = line.enter(JobId::new(), "cyd", "another").expect("room");
+        line.set_places(&BTreeMap::from([("another", 2)]));
+        assert_eq!(turn(&mut other), Some(Ok(())));
+    }
+
+    #[test]
+    fn only_older_frames_of_the_same_kind_are_in_the_way() {
+        let line = Line::new(3, false, 10, 4);
+        let first = enter(&line, "ada");
+        let _other = line.enter(JobId::new(), "ada", "another").expect("room");
+        let _bob = enter(&line, "bob");
+        let newest = enter(&line, "ada");
+        assert_eq!(line.in_the_way_of(newest.id()), [first.id()]);
+        let id = first.id();
+        drop(first);
+        assert_eq!((line.in_the_way_of(newest.id()), line.in_the_way_of(id)), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use livewebcam_jobs::{
-    BatchJob, Failure, JobFile, JobId, Marker, Outcome, REQUEST_VERSION, Request, Stage, Status, local, model_key,
+    Author, BatchJob, Failure, JobFile, JobId, Marker, Outcome, REQUEST_VERSION, Request, Stage, Status, local,
+    model_key,
 };
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -91,8 +92,8 @@ impl Dispatcher {
                 self.0.pace.take().map_err(|rest| Busy { full: Full::Pace, retry_after: rest.as_secs() + 1 })?
             }
             Policy::Warm if ticket.is_waiting() => {
-                let (dispatcher, visitor) = (self.clone(), order.visitor.clone());
-                self.spawn(async move { dispatcher.drop_stale(&visitor).await });
+                let (dispatcher, newest) = (self.clone(), ticket.id());
+                self.spawn(async move { dispatcher.drop_stale(newest).await });
             }
             Policy::Warm => {}
         }
@@ -226,8 +227,9 @@ impl Dispatcher {
             (_, _) => {
                 let nothing = || Failure::new(Stage::Wait, "the job failed without a reason", "");
                 let failure = outcome.failure.unwrap_or_else(nothing);
-                // A job of its own that died once would die again.
-                let gone = policy == Policy::Warm && (died || failure.handed_back);
+                // A job of its own that died once would die again, and what its runner itself concluded is final.
+                let lost = died && matches!(outcome.author, Author::Frontend { .. });
+                let gone = policy == Policy::Warm && (lost || failure.handed_back);
                 Err(if gone { Setback::RunnerGone(failure) } else { PaintError::Failed(failure).into() })
             }
         }
@@ -299,7 +301,15 @@ impl Dispatcher {
         let job = transport.root().job(id);
         let (result, output) = (job.file(JobFile::Outcome), job.file(JobFile::Output));
         let (result, png) = tokio::join!(transport.read(&result, SMALL_FILE), transport.read(&output, LARGEST_OUTPUT));
-        let result = result.context("failed to read result.json")?.context("there is no result.json")?;
+        let result = match result.context("failed to read result.json")? {
+            Some(result) => result,
+            // An NFS client remembers for a while that a name was missing, until it lists the folder.
+            None => {
+                transport.list(job.path()).await.context("failed to list the job directory")?;
+                let again = transport.read(&job.file(JobFile::Outcome), SMALL_FILE).await;
+                again.context("failed to read result.json")?.context("there is no result.json")?
+            }
+        };
         let outcome: Outcome = serde_json::from_slice(&result).context("result.json is not what a runner writes")?;
         let Some(output) = &outcome.output else { return Ok((outcome, None)) };
         let png = png.context("failed to read output.png")?.context("there is no output.png")?;

@@ -142,6 +142,7 @@ impl Round {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
         let mut asked = Instant::now();
         loop {
+            self.forget_the_gone();
             if self.waiting.is_empty() {
                 let message = inbox.recv().await;
                 let Some(message) = message else { return };
@@ -183,6 +184,10 @@ impl Round {
             }
             Message::Tell(id, verdict) => self.conclude(id, &verdict),
         }
+    }
+
+    /// Nobody waits any longer for a frame that was cancelled.
+    fn forget_the_gone(&mut self) {
         self.waiting.retain(|_, waiting| {
             waiting.listeners.retain(|listener| !listener.is_closed());
             !waiting.listeners.is_empty()

@@ -151,13 +151,14 @@ impl Watch {
         if dispatcher.is_closing() {
             return Some(Stage::Ended);
         }
-        if let Subject::Request(tag, since) = &self.subject {
-            match dispatcher.job_of(tag) {
-                Some(id) => self.subject = Subject::Job(id),
-                None => return (since.elapsed() >= ARRIVAL).then_some(Stage::Ended),
-            }
-        }
-        let Subject::Job(id) = self.subject else { return None };
+        let id = match &self.subject {
+            Subject::Job(id) => *id,
+            // Asked anew each time: a request goes on with another job when its runner dies.
+            Subject::Request(tag, since) => match dispatcher.job_of(tag) {
+                Some(id) => id,
+                None => return (self.last.is_some() || since.elapsed() >= ARRIVAL).then_some(Stage::Ended),
+            },
+        };
         let Some(journey) = dispatcher.journey_of(id) else { return Some(Stage::Ended) };
         if !journey.waiting {
             return Some(Stage::Staging { position: journey.position });

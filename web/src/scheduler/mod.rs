@@ -74,7 +74,8 @@ impl Scheduler {
     }
 
     /// Hands over what lies ready in its directory. After a lost answer the scheduler is asked for the job by its name; only
-    /// if it has none is the job submitted once more, and should both have arrived, one of them finds nothing to do.
+    /// if it has none is the job submitted once more, and should both have arrived, the one that comes second has nothing to
+    /// do: the frame is claimed, the runner's directory taken.
     ///
     /// # Errors
     /// The scheduler refuses, or its answers are lost.

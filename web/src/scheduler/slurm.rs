@@ -87,7 +87,10 @@ impl Slurm {
                 let waits = matches!(entry.state, JobState::Pending).then_some(reason.words);
                 Sight::Alive { words: entry.state.words().into_owned(), waits }
             };
-            sights.insert(job, sight);
+            // Of two jobs of one name, the one that lives counts.
+            if sight.is_alive() || !sights.contains_key(&job) {
+                sights.insert(job, sight);
+            }
         }
         Ok(sights)
     }

@@ -7,7 +7,7 @@ mod plan;
 mod runner;
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ use super::watcher::Verdict;
 use crate::scheduler::SubmitError;
 use crate::settings::{PLACES_PER_RUNNER, Policy, seconds};
 use crate::text::printable;
-use crate::transport::TransportError;
+use crate::transport::{REMOVED_PREFIX, TransportError};
 
 /// After so long without news, what was known of idle runners is looked at again before a frame relies on it.
 const QUIET: Duration = Duration::from_secs(1);
@@ -138,15 +138,21 @@ impl Dispatcher {
         if runners.is_empty() {
             return Ok(());
         }
-        let alive: Vec<BatchJob> = self
-            .0
-            .scheduler
-            .look(&runners)
-            .await?
-            .into_iter()
-            .filter(|(_, sight)| sight.is_alive())
-            .map(|(runner, _)| runner)
-            .collect();
+        // Should the scheduler not answer, they find this.
+        let ended = self.end_runners(&runners).await;
+        if ended.is_err() {
+            for id in entries.iter().filter_map(|entry| entry.name.parse().ok()) {
+                let stop = self.0.transport.root().warm_runner(id).file(RunnerFile::Stop);
+                self.0.transport.replace(&stop, b"the server was restarted\n", 0o600).await?;
+            }
+        }
+        ended
+    }
+
+    async fn end_runners(&self, runners: &[BatchJob]) -> Result<(), TransportError> {
+        let sights = self.0.scheduler.look(runners).await?;
+        let alive: Vec<BatchJob> =
+            sights.into_iter().filter(|(_, sight)| sight.is_alive()).map(|(runner, _)| runner).collect();
         if !alive.is_empty() {
             tracing::info!(runners = alive.len(), "ending the runners of the last frontend");
         }
@@ -162,7 +168,10 @@ impl Fleet {
         let (mut looked, mut stirred) = (Instant::now(), Instant::now());
         loop {
             let rest = if !line.demand().is_empty() { THOUGHT.min(interval) } else { interval };
-            let asleep = self.runners.is_empty() && line.demand().is_empty();
+            let asleep = self.runners.is_empty() && line.demand().is_empty() && !self.lacks_standby();
+            if dispatcher.is_superseded() {
+                break;
+            }
             let mut ended = false;
             tokio::select! {
                 () = dispatcher.0.closing.cancelled() => break,
@@ -185,11 +194,13 @@ impl Fleet {
         }
         let runners: Vec<BatchJob> = self.runners.keys().copied().map(BatchJob::Runner).collect();
         if let Err(error) = scheduler.cancel(&runners).await {
-            tracing::warn!(
-                error = chain(&error),
-                "the runners were not ended; they leave when they find nothing to do"
-            );
+            tracing::warn!(error = chain(&error), "the runners were not ended; the next start does it");
         }
+    }
+
+    fn lacks_standby(&self) -> bool {
+        let least = self.dispatcher.0.settings.warm.min_standby;
+        self.runners.len() < least && self.board.lock().standby.is_some()
     }
 
     /// Starts and stops runners as the line asks.
@@ -208,6 +219,13 @@ impl Fleet {
                     dispatcher.0.watcher.tell(id, Verdict::Hopeless(failure.clone()));
                 }
             }
+        }
+        let unwanted = |(id, runner): (&RunnerId, &mut Runner)| {
+            let wanted = demand.contains_key(&runner.model);
+            runner.is_idle_wish(wanted, now).then_some(*id)
+        };
+        for id in self.runners.iter_mut().filter_map(unwanted).collect::<Vec<_>>() {
+            self.withdraw(id).await;
         }
         let standby = self.board.lock().standby.clone();
         let standby = standby.filter(|model| !self.troubles.get(model).is_some_and(|trouble| trouble.pauses(now)));
@@ -235,6 +253,7 @@ impl Fleet {
             id: *id,
             model: runner.model.clone(),
             idle: runner.is_idle(),
+            settled: runner.painted() > 0,
             leaving: runner.leaving,
         };
         self.runners.iter().map(standing).collect()
@@ -280,9 +299,25 @@ impl Fleet {
         self.blame(&model, Failure::new(Stage::Submit, reason, chain(&error)));
     }
 
+    /// Takes a runner that only waits in the scheduler's queue out of it.
+    async fn withdraw(&mut self, id: RunnerId) {
+        match self.dispatcher.0.scheduler.cancel(&[BatchJob::Runner(id)]).await {
+            Ok(()) => {
+                tracing::info!(runner = %id, "nobody waits any longer for a runner that has not started; it is withdrawn");
+                self.runners.remove(&id);
+            }
+            Err(error) => {
+                tracing::warn!(runner = %id, error = chain(&error), "a runner was not withdrawn; trying again")
+            }
+        }
+    }
+
     /// Tells a runner to leave when it has finished its frame.
     async fn stop(&mut self, id: RunnerId) {
         let Some(runner) = self.runners.get_mut(&id) else { return };
+        if !runner.running {
+            return self.withdraw(id).await;
+        }
         tracing::info!(runner = %id, model = runner.model, "sending a runner away to make room for another model");
         runner.leaving = true;
         let transport = &self.dispatcher.0.transport;
@@ -305,7 +340,7 @@ impl Fleet {
             Ok(sights) => sights,
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the scheduler does not answer; keeping the last known states");
-                return;
+                return self.listen().await;
             }
         };
         // Whoever leaves says so before the scheduler can know it, so heartbeats are read after the question.
@@ -336,7 +371,11 @@ impl Fleet {
         let beats: Vec<_> = stream::iter(ids).map(heard).buffer_unordered(BREADTH).collect().await;
         let now = Instant::now();
         for (id, heartbeat) in beats.into_iter().flatten() {
-            let ended = self.runners.get_mut(&id).and_then(|runner| runner.heard(heartbeat, now));
+            let Some(runner) = self.runners.get_mut(&id) else { continue };
+            if heartbeat.painted > 0 {
+                self.troubles.remove(&runner.model);
+            }
+            let ended = runner.heard(heartbeat, now);
             if let Some(end) = ended {
                 self.end(id, end).await;
             }
@@ -345,34 +384,36 @@ impl Fleet {
 
     /// A runner is gone. What it had claimed goes to another one.
     async fn end(&mut self, id: RunnerId, end: End) {
-        let Some(runner) = self.runners.remove(&id) else { return };
+        let Some(runner) = self.runners.get(&id) else { return };
+        let (model, painted, told) = (runner.model.clone(), runner.painted(), runner.leaving);
         let words = match end {
             End::Left(why) => {
-                tracing::info!(runner = %id, painted = runner.painted(), why, "a runner has left");
-                self.troubles.remove(&runner.model);
-                self.dispatcher.sweep_runners_later();
-                return;
+                tracing::info!(runner = %id, painted, why, "a runner has left");
+                why
             }
-            End::Died(words) => words,
-            End::Silent => {
+            End::Died(words) => {
+                tracing::warn!(runner = %id, model, painted, words, "a runner has died");
+                words
+            }
+            End::Silent(words) => {
+                tracing::warn!(runner = %id, model, painted, words, "ending a runner");
+                // Until that has worked, it may come back to life and counts as one of the runners.
                 if let Err(error) = self.dispatcher.0.scheduler.cancel(&[BatchJob::Runner(id)]).await {
-                    tracing::warn!(runner = %id, error = chain(&error), "a runner without a sign of life was not ended");
+                    tracing::warn!(runner = %id, error = chain(&error), "the runner was not ended; trying again");
+                    return;
                 }
-                format!("it gave no sign of life for {} s", runner::SILENCE.as_secs())
+                words
             }
         };
-        tracing::warn!(runner = %id, model = runner.model, painted = runner.painted(), words, "a runner has died");
+        self.runners.remove(&id);
         let log = self.dispatcher.0.transport.root().warm_runner(id).file(RunnerFile::Log);
-        let claimed = self.dispatcher.claimed_by(id, self.dispatcher.0.line.placed(&runner.model)).await;
-        for job in claimed {
+        let placed = self.dispatcher.0.line.placed(&model);
+        for job in self.dispatcher.claimed_by(id, placed).await {
             self.dispatcher.0.watcher.tell(job, Verdict::Dead { words: words.clone(), log: log.clone() });
         }
-        if runner.painted() > 0 {
-            self.troubles.remove(&runner.model);
-        } else {
+        if painted == 0 && !told && self.dispatcher.0.line.demand().contains_key(&model) {
             let detail = self.dispatcher.tail_of(&log).await;
-            let reason = format!("no runner stays on the cluster ({words})");
-            self.blame(&runner.model, Failure::new(Stage::Wait, reason, detail));
+            self.blame(&model, Failure::new(Stage::Wait, format!("no runner stays on the cluster ({words})"), detail));
         }
         self.dispatcher.sweep_runners_later();
     }
@@ -423,6 +464,10 @@ async fn launch(dispatcher: &Dispatcher, id: RunnerId, model: &str, idle_exit: O
     transport.create_dir(runner.path()).await?;
     transport.replace(&runner.file(RunnerFile::Script), script.as_bytes(), 0o600).await?;
     let submission = dispatcher.0.scheduler.submit(BatchJob::Runner(id)).await?;
+    if dispatcher.is_closing() {
+        // Whoever ends the runners may have done so before this one was there.
+        dispatcher.0.scheduler.cancel(&[BatchJob::Runner(id)]).await?;
+    }
     transport.replace(&runner.file(RunnerFile::Submission), &local::to_json(&submission), 0o600).await?;
     Ok(())
 }
@@ -431,7 +476,10 @@ impl Dispatcher {
     /// Which of these jobs this runner has claimed.
     async fn claimed_by(&self, runner: RunnerId, jobs: Vec<JobId>) -> Vec<JobId> {
         let claimed = |id: JobId| async move {
-            let path = self.0.transport.root().job(id).file(JobFile::Claim);
+            let job = self.0.transport.root().job(id);
+            // An NFS client remembers for a while that a name was missing, until it lists the folder.
+            self.0.transport.list(job.path()).await.ok()?;
+            let path = job.file(JobFile::Claim);
             let json = self.0.transport.read(&path, SMALL_FILE).await.ok()??;
             let claim = serde_json::from_slice::<Claim>(&json).ok()?;
             matches!(claim.author, Author::Runner { runner: Some(by), .. } if by == runner).then_some(id)
@@ -461,9 +509,14 @@ impl Dispatcher {
     async fn sweep_runners(&self) -> Result<(), TransportError> {
         let folder = self.0.transport.root().runners();
         let entries = self.0.transport.list(&folder).await?;
-        let mut ended: Vec<RunnerId> = entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        for entry in entries.iter().filter(|entry| entry.is_dir && entry.name.starts_with(REMOVED_PREFIX)) {
+            self.0.transport.remove_folder(&folder.join(&entry.name)).await?;
+        }
+        let alive: HashSet<RunnerId> = self.runners().into_iter().map(|runner| runner.id).collect();
+        let mut ended: Vec<RunnerId> =
+            entries.iter().filter_map(|entry| entry.name.parse().ok()).filter(|id| !alive.contains(id)).collect();
         ended.sort_unstable();
-        // Those that live are among the newest.
+        // A runner that has just been started may not be on the board yet.
         let beyond = ended.len().saturating_sub(KEPT + self.0.settings.max_runners());
         for id in &ended[..beyond] {
             self.0.transport.remove_folder(self.0.transport.root().warm_runner(*id).path()).await?;

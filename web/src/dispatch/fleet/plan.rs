@@ -18,6 +18,8 @@ pub(super) struct Standing {
     pub(super) model: String,
     /// It has no frame.
     pub(super) idle: bool,
+    /// It has painted something: starting it was worth its while.
+    pub(super) settled: bool,
     /// It was told to leave.
     pub(super) leaving: bool,
 }
@@ -85,7 +87,9 @@ pub(super) fn plan(
         let spare = staying().find(|runner| {
             runner.idle && have[runner.model.as_str()] > wanted.get(runner.model.as_str()).copied().unwrap_or(0)
         });
-        let busy = || staying().max_by_key(|runner| (have[runner.model.as_str()], runner.idle));
+        let busy = || {
+            staying().filter(|runner| runner.settled).max_by_key(|runner| (have[runner.model.as_str()], runner.idle))
+        };
         if let Some(runner) = spare.or_else(|| (waited(model) >= PATIENCE).then(busy).flatten()) {
             let (id, model) = (runner.id, runner.model.as_str());
             if let Some(have) = have.get_mut(model) {
@@ -107,7 +111,7 @@ mod tests {
     }
 
     fn runner(model: &str, idle: bool) -> Standing {
-        Standing { id: RunnerId::new(), model: model.to_owned(), idle, leaving: false }
+        Standing { id: RunnerId::new(), model: model.to_owned(), idle, settled: true, leaving: false }
     }
 
     fn starts(steps: &[Step]) -> Vec<&str> {
@@ -159,5 +163,7 @@ mod tests {
         let steps = |waited| plan(&demand(&[("a", 5, 0), ("b", 1, waited)]), &runners, &BTreeMap::new(), 1);
         assert_eq!(steps(1), []);
         assert_eq!(steps(5), [Step::Stop(runners[0].id)]);
+        let starting = [Standing { settled: false, ..runners[0].clone() }];
+        assert_eq!(plan(&demand(&[("a", 5, 0), ("b", 1, 9)]), &starting, &BTreeMap::new(), 1), []);
     }
 }

@@ -9,7 +9,13 @@ use crate::scheduler::Sight;
 /// Successful questions in a row that a runner must be missing from before it counts as dead.
 const MISSING: u32 = 2;
 /// A runner whose heartbeats stand still for so long, on this clock, is dead or cut off: some fifteen beats.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(30);
+/// A runner that the scheduler has started, but that has not beaten once after so long, will not.
+const STARTING: Duration = Duration::from_secs(300);
+/// After a gap between two looks at its heartbeat, a runner gets the time for new beats before it counts as silent.
+const GAP: Duration = Duration::from_secs(15);
+/// How long a runner that waits in the scheduler's queue is kept although nobody wants it.
+const UNWANTED: Duration = Duration::from_secs(10);
 
 /// A runner, from the wish for it to its end.
 #[derive(Clone, Debug)]
@@ -28,6 +34,11 @@ pub(super) struct Runner {
     pub(super) heartbeat: Option<Heartbeat>,
     /// When its heartbeats last moved.
     moved: Instant,
+    /// When its heartbeat was last read.
+    heard: Instant,
+    /// When the scheduler was first seen to have started it.
+    started: Option<Instant>,
+    unwanted: Option<Instant>,
     missing: u32,
 }
 
@@ -38,8 +49,8 @@ pub(super) enum End {
     Left(String),
     /// It said nothing; how it ended, in words.
     Died(String),
-    /// The scheduler thinks that it runs, but it gives no sign of life.
-    Silent,
+    /// The scheduler thinks that it runs, but it gives no sign of life; for how long, in words.
+    Silent(String),
 }
 
 impl Runner {
@@ -53,6 +64,9 @@ impl Runner {
             leaving: false,
             heartbeat: None,
             moved: now,
+            heard: now,
+            started: None,
+            unwanted: None,
             missing: 0,
         }
     }
@@ -70,6 +84,7 @@ impl Runner {
     /// In a word.
     pub(super) fn state(&self) -> &'static str {
         match &self.heartbeat {
+            _ if self.leaving => "leaving",
             Some(Heartbeat { state: RunnerState::Idle, .. }) => "idle",
             Some(Heartbeat { state: RunnerState::Painting { .. }, .. }) => "painting",
             Some(Heartbeat { state: RunnerState::Left { .. }, .. }) => "leaving",
@@ -78,11 +93,22 @@ impl Runner {
         }
     }
 
+    /// Whether it only waits in the scheduler's queue, and nobody has wanted it for a while.
+    pub(super) fn is_idle_wish(&mut self, wanted: bool, now: Instant) -> bool {
+        if wanted || self.running || self.stays || !self.submitted {
+            self.unwanted = None;
+            return false;
+        }
+        now.duration_since(*self.unwanted.get_or_insert(now)) > UNWANTED
+    }
+
     /// Takes in what its directory says.
     pub(super) fn heard(&mut self, heartbeat: Heartbeat, now: Instant) -> Option<End> {
-        if self.heartbeat.as_ref().is_none_or(|last| last.sequence != heartbeat.sequence) {
+        let moved = self.heartbeat.as_ref().is_none_or(|last| last.sequence != heartbeat.sequence);
+        if moved || now.duration_since(self.heard) > GAP {
             self.moved = now;
         }
+        self.heard = now;
         let left = match &heartbeat.state {
             RunnerState::Left { why } => Some(End::Left(why.clone())),
             RunnerState::Idle | RunnerState::Painting { .. } => None,
@@ -99,8 +125,20 @@ impl Runner {
                 self.missing = 0;
                 self.waits = *waits;
                 self.running |= waits.is_none();
-                let silent = self.heartbeat.is_some() && now.duration_since(self.moved) > SILENCE;
-                silent.then_some(End::Silent)
+                if self.running {
+                    self.started.get_or_insert(now);
+                }
+                let after = |limit: Duration, words: &str| {
+                    let since = if self.heartbeat.is_some() { Some(self.moved) } else { self.started };
+                    let silent = since.is_some_and(|since| now.duration_since(since) > limit);
+                    silent.then(|| End::Silent(format!("{words} for {} s", limit.as_secs())))
+                };
+                match &self.heartbeat {
+                    // Only what was read just now tells that nothing has moved.
+                    Some(_) if now.duration_since(self.heard) > GAP => None,
+                    Some(_) => after(SILENCE, "it gave no sign of life"),
+                    None => after(STARTING, "it ran without a sign of life"),
+                }
             }
             Some(Sight::Ended(words)) => Some(End::Died(words.clone())),
             None => {
@@ -137,9 +175,48 @@ mod tests {
         assert_eq!(runner.heard(beat(1, RunnerState::Idle), late), None);
         let later = late + SILENCE;
         assert_eq!((runner.heard(beat(2, RunnerState::Idle), later), runner.seen(Some(&alive()), later)), (None, None));
-        let still = later + SILENCE + Duration::from_secs(1);
-        assert_eq!(runner.heard(beat(2, RunnerState::Idle), still), None);
-        assert_eq!(runner.seen(Some(&alive()), still), Some(End::Silent));
+        let mut at = later;
+        let mut end = None;
+        while end.is_none() {
+            at += Duration::from_secs(5);
+            assert_eq!(runner.heard(beat(2, RunnerState::Idle), at), None);
+            end = runner.seen(Some(&alive()), at);
+        }
+        assert_eq!(at - later, SILENCE + Duration::from_secs(5));
+        assert_eq!(end, Some(End::Silent("it gave no sign of life for 30 s".to_owned())));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_no_silence() {
+        let start = Instant::now();
+        let mut runner = Runner::new("starter", false, start);
+        runner.heard(beat(1, RunnerState::Idle), start);
+        let after = start + 2 * SILENCE;
+        assert_eq!(runner.seen(Some(&alive()), after), None, "its heartbeat was not read");
+        assert_eq!((runner.heard(beat(1, RunnerState::Idle), after), runner.seen(Some(&alive()), after)), (None, None));
+    }
+
+    #[test]
+    fn a_start_without_end_is_given_up() {
+        let start = Instant::now();
+        let mut runner = Runner::new("starter", false, start);
+        assert_eq!(runner.seen(Some(&alive()), start), None);
+        let end = runner.seen(Some(&alive()), start + STARTING + Duration::from_secs(1));
+        assert!(matches!(end, Some(End::Silent(_))), "{end:?}");
+    }
+
+    #[test]
+    fn a_runner_that_waits_for_nobody_is_an_idle_wish_after_a_while() {
+        let start = Instant::now();
+        let mut runner = Runner::new("starter", false, start);
+        runner.submitted = true;
+        let late = start + UNWANTED + Duration::from_secs(1);
+        assert!(
+            !runner.is_idle_wish(false, start) && !runner.is_idle_wish(true, late) && !runner.is_idle_wish(false, late)
+        );
+        assert!(runner.is_idle_wish(false, late + UNWANTED + Duration::from_secs(1)));
+        runner.running = true;
+        assert!(!runner.is_idle_wish(false, late + 9 * UNWANTED));
     }
 
     #[test]
