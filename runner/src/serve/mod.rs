@@ -92,15 +92,17 @@ pub fn serve(settings: &Settings, started: Instant, log: Log) -> Result<(), Serv
     let id = settings.runner.unwrap_or_default();
     let place = Place::new(&root, id).map_err(|source| ServeError::Place { path: path.clone(), source })?;
     let author = this_process(Some(id));
-    let taken = place.take(&author).map_err(|source| ServeError::Place { path: path.clone(), source })?;
-    if !taken {
-        return Err(ServeError::Taken { id });
-    }
     let pulse = Pulse::new(place.dir(), author.clone(), log);
     let last = pulse.clone();
     // Before anything is written: a full disk is a signal, too.
     let seat = Seat::with_signals(log, move |signal| last.leave(&format!("it was told to stop ({signal})")));
     let seat = seat.map_err(ServeError::Threads)?;
+    match place.take(&author) {
+        Ok(true) => {}
+        Ok(false) => return Err(ServeError::Taken { id }),
+        // On a full disk there are still frames to be told of it.
+        Err(error) => log.line(format_args!("runner {id}: its claim cannot be written: {error}")),
+    }
     pulse.start().map_err(ServeError::Threads)?;
     let queue = Queue::new(root.clone(), settings.model.as_deref().map(model_key));
     match queue.key() {

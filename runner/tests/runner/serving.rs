@@ -362,6 +362,11 @@ fn the_batch_script_starts_it() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!((job.state(), job.marked(&Marker::Done)), (PAINTED, true));
     warm.assert_left("no frame for 0 s");
+    // Should a lost answer of sbatch have started it twice, the second one leaves the first one's files alone.
+    let again = command.output().expect("a shell");
+    let complaint = String::from_utf8_lossy(&again.stderr);
+    assert!(!again.status.success() && complaint.contains("is or was another process"), "{complaint}");
+    warm.assert_left("no frame for 0 s");
 }
 
 #[test]
