@@ -106,6 +106,13 @@ impl Visitor {
         }
     }
 
+    /// Sends a frame again until the server takes it.
+    async fn insist(&self) {
+        while let Reply::Busy(pause) = self.send().await {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     /// How many frames the server wants this visitor to have in flight.
     async fn share(&self) -> usize {
         let info = self.client.get(format!("{}/serverinfo", self.url)).send().await.expect("an answer");
@@ -149,7 +156,7 @@ async fn warm_up(server: &Server, runners: usize) {
         assert!(Instant::now() < end, "the runners do not come up: {}", server.info().await["runners"]);
         let visitors =
             futures_util::future::join_all((0..2 * runners).map(|_| Visitor::arrive(&server.url, 256))).await;
-        futures_util::future::join_all(visitors.iter().map(Visitor::send)).await;
+        futures_util::future::join_all(visitors.iter().map(Visitor::insist)).await;
     }
 }
 
