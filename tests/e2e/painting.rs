@@ -22,9 +22,10 @@ async fn count_answers(browser: &Browser) {
     browser.call::<()>(include_str!("scripts/answers.js"), &[]).await;
 }
 
+/// Those with a picture.
 async fn answers(browser: &Browser) -> Vec<Answer> {
     let answers: Vec<Answer> = browser.eval("window.answers").await;
-    answers.into_iter().filter(|answer| answer.status.is_some()).collect()
+    answers.into_iter().filter(|answer| answer.status == Some(200)).collect()
 }
 
 async fn painting(browser: &Browser) -> Picture {
@@ -80,12 +81,11 @@ async fn the_visitor_is_painted_frame_after_frame() {
     named.dedup();
     assert_eq!(named.len(), answers.len(), "two answers of one job");
 
-    // The picture follows the style.
+    // The picture follows the style, out of which it comes by and by.
     choose(&browser, "midnight").await;
     let dark = painting(&browser).await;
     choose(&browser, "yellow ink").await;
-    let bright = painting(&browser).await;
-    assert!(dark.distance(&bright) > 40.0, "the style makes no difference: {}", dark.distance(&bright));
+    browser.until_picture("#picture", |now| now.distance(&dark) > 40.0).await;
 
     assert!(browser.is_shown("#rate").await && browser.is_shown("#delay").await);
     assert_eq!(browser.text("#alert").await, "");
