@@ -1,10 +1,10 @@
 //! Whether there are AMX tiles: the processor must have them, and the kernel must let this process use them.
 
-use crate::simd::Avx512;
+use crate::simd::Avx512Bf16;
 
 /// A proof that there are AMX tiles of bf16, and AVX-512 with BF16.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Amx(Avx512);
+pub(crate) struct Amx(Avx512Bf16);
 
 impl Amx {
     /// Where the processor has it and the operating system grants it.
@@ -12,8 +12,8 @@ impl Amx {
     pub(crate) fn new() -> Option<Self> {
         use std::sync::OnceLock;
         static GRANTED: OnceLock<bool> = OnceLock::new();
-        let avx512 = Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16"))?;
-        GRANTED.get_or_init(|| has_tiles() && permitted()).then_some(Self(avx512))
+        let avx512_bf16 = Avx512Bf16::new()?;
+        GRANTED.get_or_init(|| has_tiles() && permitted()).then_some(Self(avx512_bf16))
     }
 
     /// Other systems have other ways of asking for the tiles' state.
@@ -22,8 +22,8 @@ impl Amx {
         None
     }
 
-    /// That there is AVX-512.
-    pub(crate) fn avx512(self) -> Avx512 {
+    /// That there is AVX-512 with BF16.
+    pub(crate) fn avx512_bf16(self) -> Avx512Bf16 {
         self.0
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]
 use crate::amx::Amx;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
+use crate::simd::{Avx2, Avx512, Avx512Bf16};
 
 /// A set of instructions that kernels are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +17,10 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// AVX-512 with BF16, and AMX tiles of bf16. Products of [`Format::Bf16`](crate::Format::Bf16) weights round their
-    /// other operand to bf16, and attention all of its operands: see [`Cpu::exact`](crate::Cpu::exact).
+    /// AVX-512 with BF16. Products of [`Format::Bf16`](crate::Format::Bf16) weights may round their other operand to bf16,
+    /// and attention all of its operands: see [`Cpu::exact`](crate::Cpu::exact).
+    Avx512Bf16,
+    /// AMX tiles of bf16 besides, which round as well.
     Amx,
 }
 
@@ -32,6 +34,7 @@ impl Isa {
             {
                 found.extend(Avx2::new().map(|_| Self::Avx2));
                 found.extend(Avx512::new().map(|_| Self::Avx512));
+                found.extend(Avx512Bf16::new().map(|_| Self::Avx512Bf16));
                 found.extend(Amx::new().map(|_| Self::Amx));
             }
             found
@@ -44,6 +47,12 @@ impl Isa {
         *Self::available().last().expect("portable code runs everywhere")
     }
 
+    /// Whether it may round operands to `bf16`.
+    #[must_use]
+    pub fn rounds(self) -> bool {
+        self >= Self::Avx512Bf16
+    }
+
     /// Its name in lower case.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -51,6 +60,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512_bf16",
             Self::Amx => "amx",
         }
     }

@@ -17,7 +17,7 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::new().expect(PRESENT).run(task),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => Avx512::new().expect(PRESENT).run(task),
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => Avx512::new().expect(PRESENT).run(task),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("another architecture's instruction set"),
         }
@@ -119,6 +119,42 @@ impl Simd for Avx512 {
             task.run(simd)
         }
         // SAFETY: an `Avx512` is made only where the processor has these features.
+        unsafe { compiled(self, task) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// AVX-512 with BF16: its conversions and products.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Bf16(Avx512);
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512Bf16 {
+    /// Where the processor and the operating system have it.
+    pub(crate) fn new() -> Option<Self> {
+        Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
+    }
+
+    /// That there is AVX-512.
+    pub(crate) fn avx512(self) -> Avx512 {
+        self.0
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512Bf16 {
+    #[inline(always)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        fn compiled<T: Task>(simd: Avx512Bf16, task: T) -> T::Output {
+            task.run(simd)
+        }
+        // SAFETY: an `Avx512Bf16` is made only where the processor has these features.
         unsafe { compiled(self, task) }
     }
 

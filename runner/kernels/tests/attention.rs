@@ -13,7 +13,7 @@ const TOLERANCE: f64 = 2e-6;
 
 /// And the rounding of the shares to `bf16`, which has eight bits; they sum to 1, and values are at most 1.
 fn tolerance(isa: Isa) -> f64 {
-    if isa == Isa::Amx { TOLERANCE + 0.5f64.powi(9) } else { TOLERANCE }
+    if isa.rounds() { TOLERANCE + 0.5f64.powi(9) } else { TOLERANCE }
 }
 
 struct Problem {
@@ -38,7 +38,7 @@ impl Problem {
     fn solve(&self, isa: Isa, picture: usize, query: usize, head: usize) -> Vec<f64> {
         let Heads { queries, keys, heads, width, .. } = self.shape;
         let of = |x: &[f32], row: usize| -> Vec<f64> {
-            let rounded = |x: &f32| if isa == Isa::Amx { bf16::from_f32(*x).to_f32() } else { *x };
+            let rounded = |x: &f32| if isa.rounds() { bf16::from_f32(*x).to_f32() } else { *x };
             x[(row * heads + head) * width..][..width].iter().map(|x| f64::from(rounded(x))).collect()
         };
         let seen = if self.mask == Mask::Causal { query + 1 } else { keys };

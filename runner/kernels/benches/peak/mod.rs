@@ -10,7 +10,9 @@ pub fn peak(isa: Isa, format: Format) -> f64 {
         #[cfg(target_arch = "x86_64")]
         (Isa::Amx, Format::Bf16) => fastest(x86::TILES, || x86::tiles(false)),
         #[cfg(target_arch = "x86_64")]
-        (Isa::Amx, Format::F32) | (Isa::Avx512, _) => fastest(x86::FUSED_512, x86::fused_512),
+        (Isa::Avx512Bf16, Format::Bf16) => fastest(2.0 * x86::FUSED_512, x86::fused_bf16),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Amx | Isa::Avx512Bf16, Format::F32) | (Isa::Avx512, _) => fastest(x86::FUSED_512, x86::fused_512),
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx2, _) => fastest(x86::FUSED_256, x86::fused_256),
         _ => fastest(FUSED, fused),
@@ -64,7 +66,9 @@ fn fused() {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::asm;
-    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
+    use std::arch::x86_64::{
+        __m512bh, _mm256_fmadd_ps, _mm256_set1_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_set1_ps,
+    };
     use std::hint::black_box;
 
     use livewebcam_kernels::Isa;
@@ -105,6 +109,25 @@ mod x86 {
         }
         assert!(Isa::available().contains(&Isa::Avx512));
         // SAFETY: the processor has AVX-512 F.
+        unsafe { multiply() }
+    }
+
+    pub(super) fn fused_bf16() {
+        #[target_feature(enable = "avx512f,avx512bf16")]
+        fn multiply() {
+            let start = _mm512_set1_ps(black_box(0.5));
+            // SAFETY: both are 512 bits.
+            let factor: __m512bh = unsafe { std::mem::transmute(start) };
+            let mut sums = [start; 12];
+            for _ in 0..ROUNDS {
+                for sum in &mut sums {
+                    *sum = _mm512_dpbf16_ps(*sum, factor, factor);
+                }
+            }
+            black_box(sums);
+        }
+        assert!(Isa::available().contains(&Isa::Avx512Bf16));
+        // SAFETY: the processor has AVX-512 with BF16.
         unsafe { multiply() }
     }
 

@@ -16,7 +16,7 @@ use crate::amx::Amx;
 use crate::gemm::{Kernel, Output};
 use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, PRESENT};
+use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
 use crate::{Cpu, Isa};
 use queries::{QUERIES, Queries};
 use sources::Sources;
@@ -65,6 +65,8 @@ impl Cpu {
             Isa::Avx2 => attention.run(Avx2::new().expect(PRESENT), y),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => attention.run(Avx512::new().expect(PRESENT), y),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => attention.run(Avx512Bf16::new().expect(PRESENT), y),
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => attention.run(Amx::new().expect(PRESENT), y),
             #[cfg(not(target_arch = "x86_64"))]

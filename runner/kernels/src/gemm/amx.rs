@@ -5,16 +5,12 @@
 //! weights that the next call will want are fetched to the second cache.
 
 use std::arch::asm;
-use std::arch::x86_64::{
-    __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_loadu_ps,
-    _mm512_storeu_si512,
-};
 
 use half::bf16;
 
 use super::{Block, Kernel, PANEL};
 use crate::amx::Amx;
-use crate::simd::Avx512;
+use crate::simd::Avx512Bf16;
 
 /// The rows of a tile register.
 const TILE_ROWS: usize = 16;
@@ -26,7 +22,7 @@ const TILE_INPUTS: usize = 32;
 const AHEAD: usize = 256;
 
 impl Kernel for Amx {
-    type Simd = Avx512;
+    type Simd = Avx512Bf16;
     type Element = bf16;
 
     const ROWS: usize = 2 * TILE_ROWS;
@@ -37,14 +33,13 @@ impl Kernel for Amx {
     const MOST_ROWS: usize = 128;
     const MOST_PANELS: usize = 40;
 
-    fn simd(self) -> Avx512 {
-        self.avx512()
+    fn simd(self) -> Avx512Bf16 {
+        self.avx512_bf16()
     }
 
     #[inline(always)]
     fn copy(self, from: &[f32], to: &mut [bf16]) {
-        // SAFETY: an `Amx` is made only where the processor has these features.
-        unsafe { round(from, to) }
+        self.avx512_bf16().copy(from, to);
     }
 
     #[inline(always)]
@@ -230,37 +225,4 @@ impl Tiles {
             "tdpbf16ps tmm0, tmm4, tmm6"
         ],
         end: ["tilestored [rdi + rax*1], tmm0"]);
-}
-
-/// Rounds to nearest, ties to even.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn round(from: &[f32], to: &mut [bf16]) {
-    assert_eq!(from.len(), to.len());
-    let (from, from_rest) = from.as_chunks::<TILE_INPUTS>();
-    let (to, to_rest) = to.as_chunks_mut::<TILE_INPUTS>();
-    for (from, to) in from.iter().zip(to) {
-        // SAFETY: both are 32 numbers.
-        unsafe {
-            let [low, high] = [_mm512_loadu_ps(from.as_ptr()), _mm512_loadu_ps(from.as_ptr().add(16))];
-            _mm512_storeu_si512(to.as_mut_ptr().cast(), bits(_mm512_cvtne2ps_pbh(high, low)));
-        }
-    }
-    if !from_rest.is_empty() {
-        let mask = (1u32 << from_rest.len()) - 1;
-        let from = from_rest.as_ptr();
-        // SAFETY: the masks are of the fewer than 32 numbers that there are.
-        unsafe {
-            let low = _mm512_maskz_loadu_ps(mask as u16, from);
-            let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, from.wrapping_add(16));
-            let rounded = bits(_mm512_cvtne2ps_pbh(high, low));
-            _mm512_mask_storeu_epi16(to_rest.as_mut_ptr().cast(), mask, rounded);
-        }
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn bits(numbers: __m512bh) -> __m512i {
-    // SAFETY: both are 512 bits.
-    unsafe { std::mem::transmute(numbers) }
 }

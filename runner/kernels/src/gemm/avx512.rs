@@ -1,11 +1,21 @@
-//! The inner loop with AVX-512: tiles of twelve rows and two panels, whose sums are in 24 of the 32 registers.
+//! The inner loops with AVX-512, of `f32` and of `bf16`: tiles of twelve rows and two panels, whose sums are in 24 of the 32
+//! registers. `vdpbf16ps` adds the products of a pair of inputs to each sum.
 
-use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_load_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_ps};
+use std::arch::x86_64::{
+    __m256bh, __m256i, __m512bh, __m512i, _mm512_castsi256_si512, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh,
+    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mask_storeu_epi16,
+    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_ps, _mm512_storeu_si512,
+};
+
+use half::bf16;
 
 use super::{Block, Kernel, PANEL};
-use crate::simd::Avx512;
+use crate::simd::{Avx512, Avx512Bf16};
 
 const ROWS: usize = 12;
+
+/// The numbers of a register for `bf16`.
+const ROUNDED: usize = 2 * PANEL;
 
 impl Kernel for Avx512 {
     type Simd = Self;
@@ -27,76 +37,186 @@ impl Kernel for Avx512 {
         // SAFETY: an `Avx512` is made only where the processor has it; the rest is the caller's promise.
         unsafe {
             if block.panels == 2 {
-                multiply::<2>(block, a, b, c);
+                whole::multiply::<2>(block, a, b, c);
             } else {
-                multiply::<1>(block, a, b, c);
+                whole::multiply::<1>(block, a, b, c);
             }
         }
     }
 }
 
-/// # Safety
-/// [`Kernel::multiply`]'s, with `P` panels.
-#[target_feature(enable = "avx512f")]
-unsafe fn multiply<const P: usize>(block: Block, a: *const f32, b: *const f32, c: *mut f32) {
-    let mut row = 0;
-    // SAFETY: `row` stays below the block's; the caller's memory has all of those.
-    unsafe {
-        let at = |row: usize| (a.add(row * block.a_stride), b, c.add(row * PANEL));
-        while row + ROWS <= block.rows {
-            tile::<ROWS, P>(block, at(row));
-            row += ROWS;
-        }
-        let rest = block.rows - row;
-        if rest & 8 != 0 {
-            tile::<8, P>(block, at(row));
-            row += 8;
-        }
-        if rest & 4 != 0 {
-            tile::<4, P>(block, at(row));
-            row += 4;
-        }
-        if rest & 2 != 0 {
-            tile::<2, P>(block, at(row));
-            row += 2;
-        }
-        if rest & 1 != 0 {
-            tile::<1, P>(block, at(row));
+impl Kernel for Avx512Bf16 {
+    type Simd = Self;
+    type Element = bf16;
+
+    const ROWS: usize = ROWS;
+    const WHOLE_INPUTS: usize = 2;
+    const PANELS: usize = 2;
+    const INPUTS: usize = 640;
+
+    fn simd(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn copy(self, from: &[f32], to: &mut [bf16]) {
+        // SAFETY: an `Avx512Bf16` is made only where the processor has these features.
+        unsafe { round(from, to) }
+    }
+
+    unsafe fn multiply(self, block: Block, a: *const bf16, b: *const bf16, c: *mut f32) {
+        // SAFETY: an `Avx512Bf16` is made only where the processor has it; the rest is the caller's promise.
+        unsafe {
+            if block.panels == 2 {
+                pairs::multiply::<2>(block, a, b, c);
+            } else {
+                pairs::multiply::<1>(block, a, b, c);
+            }
         }
     }
 }
 
-/// # Safety
-/// `a` has `R` rows, `b` `P` panels, `c` `R` rows of `P` panels.
+/// Defines `multiply` for one kind of numbers, of which `$step` lie side by side in a panel. `$spread` fills a register with
+/// a row's next numbers, `$load` with those of a panel, `$fuse` adds their products to sums.
+macro_rules! tiles {
+    ($module:ident, $number:ty, $features:literal, $step:literal, $spread:expr, $load:expr, $fuse:expr) => {
+        mod $module {
+            use super::*;
+
+            /// # Safety
+            /// [`Kernel::multiply`]'s, with `P` panels.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn multiply<const P: usize>(
+                block: Block,
+                a: *const $number,
+                b: *const $number,
+                c: *mut f32,
+            ) {
+                let mut row = 0;
+                // SAFETY: `row` stays below the block's; the caller's memory has all of those.
+                unsafe {
+                    let at = |row: usize| (a.add(row * block.a_stride), b, c.add(row * PANEL));
+                    while row + ROWS <= block.rows {
+                        tile::<ROWS, P>(block, at(row));
+                        row += ROWS;
+                    }
+                    let rest = block.rows - row;
+                    if rest & 8 != 0 {
+                        tile::<8, P>(block, at(row));
+                        row += 8;
+                    }
+                    if rest & 4 != 0 {
+                        tile::<4, P>(block, at(row));
+                        row += 4;
+                    }
+                    if rest & 2 != 0 {
+                        tile::<2, P>(block, at(row));
+                        row += 2;
+                    }
+                    if rest & 1 != 0 {
+                        tile::<1, P>(block, at(row));
+                    }
+                }
+            }
+
+            /// # Safety
+            /// `a` has `R` rows, `b` `P` panels, `c` `R` rows of `P` panels.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn tile<const R: usize, const P: usize>(
+                block: Block,
+                (a, b, c): (*const $number, *const $number, *mut f32),
+            ) {
+                let mut sums = [[_mm512_setzero_ps(); P]; R];
+                // SAFETY: all of it is within the caller's rows and panels, which begin at multiples of 64 bytes.
+                unsafe {
+                    if block.add {
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            for (panel, sum) in sums.iter_mut().enumerate() {
+                                *sum = _mm512_load_ps(c.add(panel * block.c_stride + row * PANEL));
+                            }
+                        }
+                    }
+                    for k in (0..block.inputs).step_by($step) {
+                        let mut weights = [$load(b.add(k * PANEL)); P];
+                        for (panel, weights) in weights.iter_mut().enumerate().skip(1) {
+                            *weights = $load(b.add(panel * block.b_stride + k * PANEL));
+                        }
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let a = $spread(a.add(row * block.a_stride + k));
+                            for (sum, weights) in sums.iter_mut().zip(weights) {
+                                *sum = $fuse(*sum, a, weights);
+                            }
+                        }
+                    }
+                    for (row, sums) in sums.iter().enumerate() {
+                        for (panel, sum) in sums.iter().enumerate() {
+                            _mm512_store_ps(c.add(panel * block.c_stride + row * PANEL), *sum);
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+tiles!(whole, f32, "avx512f", 1, |a: *const f32| _mm512_set1_ps(*a), |b: *const f32| _mm512_load_ps(b), |sum, a, b| {
+    _mm512_fmadd_ps(a, b, sum)
+});
+
+tiles!(
+    pairs,
+    bf16,
+    "avx512f,avx512bf16",
+    2,
+    |a: *const bf16| _mm512_set1_epi32(a.cast::<i32>().read_unaligned()),
+    |b: *const bf16| _mm512_load_si512(b.cast()),
+    |sum, a, b| _mm512_dpbf16_ps(sum, numbers(a), numbers(b))
+);
+
+/// Rounds to nearest, ties to even.
 #[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn tile<const R: usize, const P: usize>(block: Block, (a, b, c): (*const f32, *const f32, *mut f32)) {
-    let mut sums = [[_mm512_setzero_ps(); P]; R];
-    // SAFETY: all of it is within the caller's rows and panels, which begin at multiples of 64 bytes.
-    unsafe {
-        if block.add {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                for (panel, sum) in sums.iter_mut().enumerate() {
-                    *sum = _mm512_load_ps(c.add(panel * block.c_stride + row * PANEL));
-                }
-            }
-        }
-        for k in 0..block.inputs {
-            let mut weights = [_mm512_setzero_ps(); P];
-            for (panel, weights) in weights.iter_mut().enumerate() {
-                *weights = _mm512_load_ps(b.add(panel * block.b_stride + k * PANEL));
-            }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = _mm512_set1_ps(*a.add(row * block.a_stride + k));
-                for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = _mm512_fmadd_ps(a, weights, *sum);
-                }
-            }
-        }
-        for (row, sums) in sums.iter().enumerate() {
-            for (panel, sum) in sums.iter().enumerate() {
-                _mm512_store_ps(c.add(panel * block.c_stride + row * PANEL), *sum);
-            }
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn round(from: &[f32], to: &mut [bf16]) {
+    assert_eq!(from.len(), to.len());
+    let (from, from_rest) = from.as_chunks::<ROUNDED>();
+    let (to, to_rest) = to.as_chunks_mut::<ROUNDED>();
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: both are 32 numbers.
+        unsafe {
+            let [low, high] = [_mm512_loadu_ps(from.as_ptr()), _mm512_loadu_ps(from.as_ptr().add(PANEL))];
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), bits(_mm512_cvtne2ps_pbh(high, low)));
         }
     }
+    let (from, from_rest) = from_rest.as_chunks::<PANEL>();
+    let (to, to_rest) = to_rest.as_chunks_mut::<PANEL>();
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: both are 16 numbers.
+        unsafe {
+            *to = std::mem::transmute::<__m256bh, [bf16; PANEL]>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from.as_ptr())))
+        };
+    }
+    if !from_rest.is_empty() {
+        let mask = (1u16 << from_rest.len()) - 1;
+        // SAFETY: the masks are of the fewer than 16 numbers that there are.
+        unsafe {
+            let rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from_rest.as_ptr()));
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(rounded);
+            _mm512_mask_storeu_epi16(to_rest.as_mut_ptr().cast(), mask.into(), _mm512_castsi256_si512(rounded));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bits(numbers: __m512bh) -> __m512i {
+    // SAFETY: both are 512 bits.
+    unsafe { std::mem::transmute(numbers) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn numbers(bits: __m512i) -> __m512bh {
+    // SAFETY: both are 512 bits.
+    unsafe { std::mem::transmute(bits) }
 }

@@ -32,9 +32,13 @@ use crate::Format;
 use crate::amx::Amx;
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, PRESENT};
+use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
 use crate::simd::{Portable, Simd};
 use crate::{Cpu, Isa, winograd};
+
+/// For fewer tiles, transforming a weight costs more than products of `bf16` do.
+#[cfg(target_arch = "x86_64")]
+const LEAST_TILES: usize = 16;
 
 /// How many outputs lie side by side in a panel.
 pub(crate) use crate::packed::PANEL;
@@ -151,9 +155,11 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => run_f32(Avx2::new().expect(PRESENT), product),
         #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 if product.weight.format() == Format::Bf16 => run_bf16(product),
+        #[cfg(target_arch = "x86_64")]
         Isa::Amx if product.weight.format() == Format::Bf16 => run_direct(Amx::new().expect(PRESENT), product),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), product),
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), product),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }
@@ -163,6 +169,17 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
 fn run_f32<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
     if !few::suits(&product) && winograd::suits(&product) {
         winograd::run(kernel, product);
+    } else {
+        run_direct(kernel, product);
+    }
+}
+
+/// A quarter of the products in `f32`, or all of them in `bf16` at twice the speed.
+#[cfg(target_arch = "x86_64")]
+fn run_bf16(product: Product<'_>) {
+    let kernel = Avx512Bf16::new().expect(PRESENT);
+    if !few::suits(&product) && winograd::suits(&product) && winograd::tiles(&product) >= LEAST_TILES {
+        winograd::run(kernel.avx512(), product);
     } else {
         run_direct(kernel, product);
     }

@@ -54,6 +54,11 @@ pub(crate) fn suits(product: &Product<'_>) -> bool {
     window.size == 3 && window.stride == 1 && channels.is_multiple_of(PANEL) && channels >= 2 * PANEL
 }
 
+/// How many tiles its result has.
+pub(crate) fn tiles(product: &Product<'_>) -> usize {
+    Tiles::of(product.patches.out()).count()
+}
+
 /// Computes it.
 pub(crate) fn run<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
     let Product { patches, weight, epilogue, y } = product;

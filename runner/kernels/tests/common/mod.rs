@@ -26,6 +26,9 @@ pub struct Problem {
     pub activation: Activation,
 }
 
+/// What a problem's values are, and of what magnitude their terms.
+type Solution = Vec<(f64, f64)>;
+
 /// Which parts of the epilogue there are: bits 1, 2 and 4 for the bias, the shift and the residual.
 #[derive(Clone, Copy)]
 pub struct Parts(pub u32, pub Activation);
@@ -57,26 +60,29 @@ impl Problem {
         }
     }
 
-    /// On each instruction set of this machine, with weights of each format: what it computes, the solution, and a name.
+    /// On each instruction set of this machine, with weights of each format: what it computes, the solution, and a name. Where
+    /// operands may be rounded, it is the solution with or without that, whichever is nearer.
     pub fn on_each(&self, mut check: impl FnMut(&[f32], &[(f64, f64)], &str)) {
         for format in [Format::F32, Format::Bf16] {
             let weight = Packed::pack(&self.weight, self.shape, format);
-            let mut solution = self.solve(format, false);
+            let mut solutions = vec![self.solve(format, false)];
             for &isa in Isa::available() {
-                if (format, isa) == (Format::Bf16, Isa::Amx) {
-                    solution = self.solve(format, true);
+                if format == Format::Bf16 && isa.rounds() && solutions.len() == 1 {
+                    solutions.push(self.solve(format, true));
                 }
                 let cpu = Cpu::with(isa).expect("it is available");
-                let mut y = vec![f32::NAN; solution.len()];
+                let mut y = vec![f32::NAN; solutions[0].len()];
                 cpu.conv2d(&self.x, self.size, self.window, &weight, self.epilogue(), &mut y);
+                let error = |solution: &&Solution| relative_error(&y, solution);
+                let solution = solutions.iter().min_by(|a, b| error(a).total_cmp(&error(b))).expect("there is one");
                 let Self { size, window, shape, .. } = self;
-                check(&y, &solution, &format!("{isa}, {format:?}, {size:?}, {window:?}, {} outputs", shape.outputs));
+                check(&y, solution, &format!("{isa}, {format:?}, {size:?}, {window:?}, {} outputs", shape.outputs));
             }
         }
     }
 
     /// The result, and for each value the sum of all its terms' magnitudes.
-    fn solve(&self, format: Format, round: bool) -> Vec<(f64, f64)> {
+    fn solve(&self, format: Format, round: bool) -> Solution {
         let Self { size, window, shape, .. } = *self;
         let out = window.of(size, shape.outputs);
         let rounded = |x: f32, round: bool| f64::from(if round { bf16::from_f32(x).to_f32() } else { x });
