@@ -17,6 +17,7 @@ mod isa;
 mod linear;
 mod map;
 mod math;
+mod memory;
 mod moments;
 mod norm;
 #[cfg(test)]

@@ -128,21 +128,18 @@ impl Simd for Avx512 {
     }
 }
 
-/// AVX-512 with BF16: its conversions and products.
+/// AVX-512 with BF16 and VNNI: conversions to `bf16`, and products of pairs of `bf16` and of 16 bits.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512Bf16(Avx512);
+pub(crate) struct Avx512Bf16(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx512Bf16 {
     /// Where the processor and the operating system have it.
     pub(crate) fn new() -> Option<Self> {
-        Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
-    }
-
-    /// That there is AVX-512.
-    pub(crate) fn avx512(self) -> Avx512 {
-        self.0
+        let all = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
+        Avx512::new()?;
+        all.then_some(Self(()))
     }
 }
 
@@ -150,7 +147,7 @@ impl Avx512Bf16 {
 impl Simd for Avx512Bf16 {
     #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
-        #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
         fn compiled<T: Task>(simd: Avx512Bf16, task: T) -> T::Output {
             task.run(simd)
         }

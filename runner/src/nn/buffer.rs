@@ -13,18 +13,29 @@ const LEAST: usize = 1 << 12;
 /// Memory that waits, the longest waiting first.
 static WAITING: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// Numbers whose memory another buffer may have had before.
+/// What they begin at a multiple of, in bytes: a line of a cache.
+const ALIGNMENT: usize = 64;
+
+/// How many numbers there must be besides, so that some may be left out before the first line.
+const SPARE: usize = ALIGNMENT / size_of::<f32>() - 1;
+
+/// Numbers whose memory another buffer may have had before. They begin with a line of a cache, unless they are what a caller
+/// had already.
 #[derive(Debug)]
 pub(super) struct Buffer {
     memory: Vec<f32>,
+    first: usize,
     length: usize,
 }
 
 impl Buffer {
     /// This many numbers, whatever they may be.
     pub(super) fn any(length: usize) -> Self {
-        let memory = if length < LEAST { None } else { take(length) };
-        Self { memory: memory.unwrap_or_else(|| vec![0.0; length]), length }
+        let most = length + SPARE;
+        let memory = if length < LEAST { None } else { take(most) };
+        let memory = memory.unwrap_or_else(|| vec![0.0; most]);
+        let first = memory.as_ptr().align_offset(ALIGNMENT).min(SPARE);
+        Self { memory, first, length }
     }
 }
 
@@ -39,7 +50,7 @@ fn take(length: usize) -> Option<Vec<f32>> {
 
 impl From<Vec<f32>> for Buffer {
     fn from(memory: Vec<f32>) -> Self {
-        Self { length: memory.len(), memory }
+        Self { first: 0, length: memory.len(), memory }
     }
 }
 
@@ -62,13 +73,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.memory[..self.length]
+        &self.memory[self.first..][..self.length]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[..self.length]
+        &mut self.memory[self.first..][..self.length]
     }
 }
 
@@ -82,6 +93,7 @@ mod tests {
         let length = 1_234_567;
         let first = Buffer::any(length);
         let address = first.as_ptr();
+        assert_eq!(address.addr() % ALIGNMENT, 0);
         drop(first);
         assert_ne!(Buffer::any(length / 3).as_ptr(), address);
         assert_ne!(Buffer::any(length + 1).as_ptr(), address);

@@ -2,9 +2,10 @@
 //! registers. `vdpbf16ps` adds the products of a pair of inputs to each sum.
 
 use std::arch::x86_64::{
-    __m256bh, __m256i, __m512bh, __m512i, _mm512_castsi256_si512, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh,
-    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mask_storeu_epi16,
-    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_ps, _mm512_storeu_si512,
+    __m256bh, __m256i, __m512bh, __m512i, _mm512_castsi256_si512, _mm512_cvtepi32_ps, _mm512_cvtne2ps_pbh,
+    _mm512_cvtneps_pbh, _mm512_dpbf16_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512,
+    _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_ps, _mm512_storeu_si512,
 };
 
 use half::bf16;
@@ -76,6 +77,63 @@ impl Kernel for Avx512Bf16 {
     }
 }
 
+/// What the products of [`Avx512Bf16::multiply_fixed`] are multiplied with.
+#[derive(Clone, Copy)]
+pub(crate) struct Scales {
+    /// One for each row.
+    pub(crate) a: *const f32,
+    /// One for each output of a panel.
+    pub(crate) b: *const f32,
+    /// From one panel to the next.
+    pub(crate) b_stride: usize,
+}
+
+impl Avx512Bf16 {
+    /// As [`Kernel::multiply`] of whole numbers, whose panels lie in memory as those of `bf16` do. Their sums are taken times
+    /// the row's and the output's scale.
+    ///
+    /// # Safety
+    /// [`Kernel::multiply`]'s, and the same of the scales; those of a panel begin at a multiple of 64 bytes. The sums fit in
+    /// 32 bits.
+    pub(crate) unsafe fn multiply_fixed(self, block: Block, a: *const i16, b: *const i16, scales: Scales, c: *mut f32) {
+        // SAFETY: an `Avx512Bf16` is made only where the processor has it; the rest is the caller's promise.
+        unsafe {
+            if block.panels == 2 {
+                fixed::multiply::<2>(block, a, b, scales, c);
+            } else {
+                fixed::multiply::<1>(block, a, b, scales, c);
+            }
+        }
+    }
+}
+
+/// Calls `$tile` for tiles of as many rows as it can take, until all rows of the block are done.
+macro_rules! by_rows {
+    ($block:ident, |$row:ident| $tile:ident::<_, $panels:ident>($($argument:expr),*)) => {{
+        let mut $row = 0;
+        while $row + ROWS <= $block.rows {
+            $tile::<ROWS, $panels>($($argument),*);
+            $row += ROWS;
+        }
+        let rest = $block.rows - $row;
+        if rest & 8 != 0 {
+            $tile::<8, $panels>($($argument),*);
+            $row += 8;
+        }
+        if rest & 4 != 0 {
+            $tile::<4, $panels>($($argument),*);
+            $row += 4;
+        }
+        if rest & 2 != 0 {
+            $tile::<2, $panels>($($argument),*);
+            $row += 2;
+        }
+        if rest & 1 != 0 {
+            $tile::<1, $panels>($($argument),*);
+        }
+    }};
+}
+
 /// Defines `multiply` for one kind of numbers, of which `$step` lie side by side in a panel. `$spread` fills a register with
 /// a row's next numbers, `$load` with those of a panel, `$fuse` adds their products to sums.
 macro_rules! tiles {
@@ -92,31 +150,9 @@ macro_rules! tiles {
                 b: *const $number,
                 c: *mut f32,
             ) {
-                let mut row = 0;
+                let at = |row: usize| (a.wrapping_add(row * block.a_stride), b, c.wrapping_add(row * PANEL));
                 // SAFETY: `row` stays below the block's; the caller's memory has all of those.
-                unsafe {
-                    let at = |row: usize| (a.add(row * block.a_stride), b, c.add(row * PANEL));
-                    while row + ROWS <= block.rows {
-                        tile::<ROWS, P>(block, at(row));
-                        row += ROWS;
-                    }
-                    let rest = block.rows - row;
-                    if rest & 8 != 0 {
-                        tile::<8, P>(block, at(row));
-                        row += 8;
-                    }
-                    if rest & 4 != 0 {
-                        tile::<4, P>(block, at(row));
-                        row += 4;
-                    }
-                    if rest & 2 != 0 {
-                        tile::<2, P>(block, at(row));
-                        row += 2;
-                    }
-                    if rest & 1 != 0 {
-                        tile::<1, P>(block, at(row));
-                    }
-                }
+                unsafe { by_rows!(block, |row| tile::<_, P>(block, at(row))) };
             }
 
             /// # Safety
@@ -173,6 +209,62 @@ tiles!(
     |b: *const bf16| _mm512_load_si512(b.cast()),
     |sum, a, b| _mm512_dpbf16_ps(sum, numbers(a), numbers(b))
 );
+
+mod fixed {
+    use super::*;
+
+    /// # Safety
+    /// [`Avx512Bf16::multiply_fixed`]'s, with `P` panels.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) unsafe fn multiply<const P: usize>(
+        block: Block,
+        a: *const i16,
+        b: *const i16,
+        scales: Scales,
+        c: *mut f32,
+    ) {
+        let at = |row: usize| (a.wrapping_add(row * block.a_stride), b, c.wrapping_add(row * PANEL));
+        let of = |row: usize| Scales { a: scales.a.wrapping_add(row), ..scales };
+        // SAFETY: `row` stays below the block's; the caller's memory has all of those.
+        unsafe { by_rows!(block, |row| tile::<_, P>(block, at(row), of(row))) };
+    }
+
+    /// # Safety
+    /// `a` has `R` rows, `b` `P` panels, `c` `R` rows of `P` panels; and there are their scales.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn tile<const R: usize, const P: usize>(
+        block: Block,
+        (a, b, c): (*const i16, *const i16, *mut f32),
+        scales: Scales,
+    ) {
+        let mut sums = [[_mm512_setzero_si512(); P]; R];
+        // SAFETY: all of it is within the caller's rows and panels, which begin at multiples of 64 bytes.
+        unsafe {
+            for k in (0..block.inputs).step_by(2) {
+                let mut weights = [_mm512_setzero_si512(); P];
+                for (panel, weights) in weights.iter_mut().enumerate() {
+                    *weights = _mm512_load_si512(b.add(panel * block.b_stride + k * PANEL).cast());
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let pair = _mm512_set1_epi32(a.add(row * block.a_stride + k).cast::<i32>().read_unaligned());
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = _mm512_dpwssd_epi32(*sum, pair, weights);
+                    }
+                }
+            }
+            for panel in 0..P {
+                let of_outputs = _mm512_load_ps(scales.b.add(panel * scales.b_stride));
+                for (row, sums) in sums.iter().enumerate() {
+                    let scale = _mm512_mul_ps(of_outputs, _mm512_set1_ps(*scales.a.add(row)));
+                    let c = c.add(panel * block.c_stride + row * PANEL);
+                    let before = if block.add { _mm512_load_ps(c) } else { _mm512_setzero_ps() };
+                    _mm512_store_ps(c, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[panel]), scale, before));
+                }
+            }
+        }
+    }
+}
 
 /// Rounds to nearest, ties to even.
 #[inline]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::PANEL;
 use crate::activation::Apply;
 use crate::math::at_least;
+use crate::memory::{fence, is_streamed, stream};
 use crate::simd::{Simd, Task};
 use crate::{Activation, Epilogue};
 
@@ -13,6 +14,7 @@ use crate::{Activation, Epilogue};
 pub(crate) struct Output<'a> {
     first: *mut f32,
     length: usize,
+    streamed: bool,
     borrow: PhantomData<&'a mut [f32]>,
 }
 
@@ -21,7 +23,16 @@ unsafe impl Sync for Output<'_> {}
 
 impl<'a> Output<'a> {
     pub(crate) fn new(y: &'a mut [f32]) -> Self {
-        Self { first: y.as_mut_ptr(), length: y.len(), borrow: PhantomData }
+        let streamed = is_streamed(y);
+        Self { first: y.as_mut_ptr(), length: y.len(), streamed, borrow: PhantomData }
+    }
+
+    /// Makes sure that other threads will see what this one wrote.
+    #[inline(always)]
+    pub(crate) fn written(&self) {
+        if self.streamed {
+            fence();
+        }
     }
 
     /// # Safety
@@ -71,6 +82,7 @@ impl Finish<'_> {
                         unsafe { finish.put(simd, sums, row, panel, y) };
                     }
                 }
+                y.written();
             }
         }
         simd.run(Compiled(self, sums, y));
@@ -102,7 +114,7 @@ impl Finish<'_> {
         simd.run(Compiled(self, rows, y));
     }
 
-    /// Writes those of one row of one panel.
+    /// Writes those of one row of one panel. [`Output::written`] must follow at the end of a task.
     ///
     /// # Safety
     /// No other task writes this row of this panel.
@@ -112,18 +124,19 @@ impl Finish<'_> {
         let count = PANEL.min(self.outputs - first);
         let of_row = row * self.outputs + first;
         // SAFETY: the caller's promise.
-        let y = unsafe { y.part(of_row..of_row + count) };
-        if let Ok(y) = <&mut Lanes>::try_from(&mut *y) {
-            *y = self.apply(simd, sums, row, first, |values, first| {
+        let part = unsafe { y.part(of_row..of_row + count) };
+        if let Ok(part) = <&mut Lanes>::try_from(&mut *part) {
+            let sums = self.apply(simd, sums, row, first, |values, first| {
                 *values[first..].first_chunk().expect("there are sixteen")
             });
+            if y.streamed { stream(&sums, part) } else { *part = sums }
         } else {
             let sums = self.apply(simd, sums, row, first, |values, first| {
                 let mut lanes = [0.0; PANEL];
                 lanes[..count].copy_from_slice(&values[first..first + count]);
                 lanes
             });
-            y.copy_from_slice(&sums[..count]);
+            part.copy_from_slice(&sums[..count]);
         }
     }
 

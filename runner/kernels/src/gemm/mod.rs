@@ -20,6 +20,8 @@ mod widen;
 
 use half::bf16;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Scales;
 pub(crate) use driver::Product;
 pub(crate) use finish::{Finish, Output};
 pub(crate) use patches::Patches;
@@ -179,7 +181,7 @@ fn run_f32<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
 fn run_bf16(product: Product<'_>) {
     let kernel = Avx512Bf16::new().expect(PRESENT);
     if !few::suits(&product) && winograd::suits(&product) && winograd::tiles(&product) >= LEAST_TILES {
-        winograd::run(kernel.avx512(), product);
+        winograd::run_fixed(kernel, product);
     } else {
         run_direct(kernel, product);
     }

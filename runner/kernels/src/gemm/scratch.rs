@@ -30,6 +30,8 @@ pub(crate) unsafe trait Number: Copy + 'static {}
 unsafe impl Number for f32 {}
 // SAFETY: every pattern of 16 bits is one.
 unsafe impl Number for half::bf16 {}
+// SAFETY: every pattern of 16 bits is one.
+unsafe impl Number for i16 {}
 
 /// How many bytes of scratch memory `count` numbers take.
 pub(crate) const fn bytes_of<T: Number>(count: usize) -> usize {

@@ -2,31 +2,31 @@
 
 use std::ops::Range;
 
+use super::points::Points;
+use super::store::Operand;
 use super::tiles::Tiles;
-use super::transform::{REACH, ZEROS, input};
+use super::transform::{REACH, TILE, ZEROS, input};
 use crate::gemm::{PANEL, Patches};
+use crate::memory::prefetch;
 use crate::simd::{Simd, Task};
 
 /// Transforms some channels of some tiles.
-pub(super) struct Inputs<'a> {
+pub(super) struct Inputs<'a, P: Points> {
+    pub(super) points: P,
     pub(super) patches: Patches<'a>,
     pub(super) tiles: Tiles,
     pub(super) range: Range<usize>,
     pub(super) channels: Range<usize>,
-    /// For each point `[tiles][channels]`.
-    pub(super) to: &'a mut [f32],
-    /// From one point to the next.
-    pub(super) stride: usize,
+    /// At each point `[tiles][channels]`.
+    pub(super) to: Operand<'a, P::Number>,
 }
 
-impl Task for Inputs<'_> {
+impl<P: Points> Task for Inputs<'_, P> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let width = self.channels.len();
-        // Outside the loops, so that it is not set to zeros for each channel.
-        let mut columns = [[ZEROS; REACH]; REACH];
+    fn run<S: Simd>(mut self, simd: S) {
+        let mut values = vec![0.0; P::INPUT_VALUES];
         for (index, tile) in self.range.enumerate() {
             let (picture, top, left) = self.tiles.at(tile);
             let mut pixels = [[None; REACH]; REACH];
@@ -36,23 +36,51 @@ impl Task for Inputs<'_> {
                     *pixel = all.map(|pixel| &pixel[self.channels.clone()]);
                 }
             }
-            for channel in (0..width).step_by(PANEL) {
-                for (column, pixels) in columns.iter_mut().zip(&pixels) {
-                    let mut lanes = [&ZEROS; REACH];
-                    for (lanes, pixel) in lanes.iter_mut().zip(pixels) {
-                        if let Some(pixel) = pixel {
-                            *lanes = pixel[channel..channel + PANEL].try_into().expect("sixteen");
-                        }
-                    }
-                    *column = input(simd, lanes);
+            for (i, j) in (0..REACH).flat_map(|i| (REACH - TILE..REACH).map(move |j| (i, j))) {
+                // Of the next tile: its pixels are in short pieces of memory, which the processor does not foresee.
+                if let Some(pixel) = self.patches.pixel(picture, top + i, left + TILE + j) {
+                    prefetch(&pixel[self.channels.clone()]);
                 }
-                for i in 0..REACH {
-                    let [a, b, c, d, e, f] = &columns;
-                    let row = input(simd, [&a[i], &b[i], &c[i], &d[i], &e[i], &f[i]]);
-                    for (j, point) in row.iter().enumerate() {
-                        let at = (i * REACH + j) * self.stride + index * width + channel;
-                        self.to[at..at + PANEL].copy_from_slice(point);
+            }
+            let tile = Tile { pixels, width: self.channels.len() };
+            self.points.input(simd, &tile, index, &mut values, &mut self.to);
+        }
+    }
+}
+
+/// Some channels of the pixels that a tile needs, column after column, where the map has them.
+pub(super) struct Tile<'a> {
+    pixels: [[Option<&'a [f32]>; REACH]; REACH],
+    width: usize,
+}
+
+impl Tile<'_> {
+    /// How many channels it has.
+    #[inline(always)]
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Writes the channels at each point; from one point to the next are `stride` numbers.
+    #[inline(always)]
+    pub(super) fn transform<S: Simd>(&self, simd: S, to: &mut [f32], stride: usize) {
+        let mut columns = [[ZEROS; REACH]; REACH];
+        for channel in (0..self.width).step_by(PANEL) {
+            for (column, pixels) in columns.iter_mut().zip(&self.pixels) {
+                let mut lanes = [&ZEROS; REACH];
+                for (lanes, pixel) in lanes.iter_mut().zip(pixels) {
+                    if let Some(pixel) = pixel {
+                        *lanes = pixel[channel..channel + PANEL].try_into().expect("sixteen");
                     }
+                }
+                *column = input(simd, lanes);
+            }
+            for i in 0..REACH {
+                let [a, b, c, d, e, f] = &columns;
+                let row = input(simd, [&a[i], &b[i], &c[i], &d[i], &e[i], &f[i]]);
+                for (j, point) in row.iter().enumerate() {
+                    let at = (i * REACH + j) * stride + channel;
+                    to[at..at + PANEL].copy_from_slice(point);
                 }
             }
         }

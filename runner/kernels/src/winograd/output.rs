@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use super::POINTS;
 use super::tiles::Tiles;
 use super::transform::{Lanes, REACH, TILE, ZEROS, output};
 use crate::conv::MapSize;
 use crate::gemm::{Finish, Output, PANEL};
+use crate::memory::prefetch;
 use crate::simd::{Simd, Task};
 
 /// Writes some tiles of some panels.
@@ -34,13 +36,14 @@ impl Outputs<'_> {
             fn run<S: Simd>(self, simd: S) {
                 // Outside the loops, so that it is not set to zeros for each tile.
                 let mut columns = [[ZEROS; TILE]; REACH];
-                for (index, tile) in self.0.range.clone().enumerate() {
-                    for (number, panel) in self.0.panels.clone().enumerate() {
+                for (number, panel) in self.0.panels.clone().enumerate() {
+                    for (index, tile) in self.0.range.clone().enumerate() {
                         let first = (number * self.0.range.len() + index) * PANEL;
                         // SAFETY: `Outputs::run`'s caller promises it.
                         unsafe { self.0.tile(simd, first, tile, panel, &mut columns) };
                     }
                 }
+                self.0.y.written();
             }
         }
         simd.run(Compiled(self));
@@ -59,6 +62,10 @@ impl Outputs<'_> {
     ) {
         let point =
             |point: usize| -> &Lanes { self.from[first + point * self.stride..][..PANEL].try_into().expect("sixteen") };
+        // The next tile's, which are in more pieces of memory than the processor foresees.
+        for point in 0..POINTS {
+            prefetch(self.from[first + point * self.stride..].get(PANEL..2 * PANEL).unwrap_or_default());
+        }
         for (j, column) in columns.iter_mut().enumerate() {
             *column =
                 output(simd, [point(j), point(j + 6), point(j + 12), point(j + 18), point(j + 24), point(j + 30)]);

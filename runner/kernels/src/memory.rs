@@ -1,0 +1,50 @@
+//! Hints about memory.
+
+use crate::gemm::PANEL;
+
+/// How many numbers are more than the caches keep until somebody reads them: 48 MiB of them.
+const MUCH: usize = 12 << 20;
+
+/// Has the processor fetch what will soon be read.
+#[inline(always)]
+pub(crate) fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(PANEL) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it changes nothing but what is in the caches.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// Whether so much should be written past the caches, with [`stream`]: what a processor writes to its caches it has to read
+/// from memory first.
+pub(crate) fn is_streamed(values: &[f32]) -> bool {
+    cfg!(target_arch = "x86_64") && values.len() > MUCH && values.as_ptr().addr().is_multiple_of(64)
+}
+
+/// Writes a line of a cache past it. [`fence`] must follow before another thread is told.
+#[inline(always)]
+pub(crate) fn stream(values: &[f32; PANEL], to: &mut [f32; PANEL]) {
+    #[cfg(target_arch = "x86_64")]
+    if to.as_ptr().addr().is_multiple_of(64) {
+        use std::arch::x86_64::{_mm_loadu_ps, _mm_stream_ps};
+        for (values, to) in values.as_chunks::<4>().0.iter().zip(to.as_chunks_mut::<4>().0) {
+            // SAFETY: all of x86-64 has the instructions, and four numbers begin at a multiple of 16 bytes.
+            unsafe { _mm_stream_ps(to.as_mut_ptr(), _mm_loadu_ps(values.as_ptr())) };
+        }
+        return;
+    }
+    *to = *values;
+}
+
+/// Waits until what was streamed is written.
+#[inline(always)]
+pub(crate) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: all of x86-64 has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
