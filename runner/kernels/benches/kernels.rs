@@ -18,6 +18,8 @@ mod peak;
 
 const SAME: Window = Window { size: 3, stride: 1, before: 1, after: 1, repeat: 1, edge: Edge::Zeros };
 
+const WIDE: Window = Window { size: 9, before: 4, after: 4, edge: Edge::Mirrored, ..SAME };
+
 struct Options {
     threads: usize,
     seconds: f64,
@@ -115,11 +117,13 @@ fn cases() -> Vec<Case> {
         conv(512, 128, 3),
         conv(64, 320, 4),
         conv(512, 64, 3),
-        Case {
-            size: map(512, 512, 32),
-            window: Window { size: 9, before: 4, after: 4, edge: Edge::Mirrored, ..SAME },
-            outputs: 3,
-        },
+        // The starter's.
+        Case { size: map(512, 512, 3), window: WIDE, outputs: 32 },
+        Case { size: map(512, 512, 32), window: Window { stride: 2, edge: Edge::Mirrored, ..SAME }, outputs: 32 },
+        Case { size: map(128, 128, 32), window: Window { edge: Edge::Mirrored, ..SAME }, outputs: 32 },
+        Case { size: map(128, 128, 32), window: Window { repeat: 2, edge: Edge::Mirrored, ..SAME }, outputs: 8 },
+        Case { size: map(256, 256, 8), window: Window { repeat: 2, edge: Edge::Mirrored, ..SAME }, outputs: 4 },
+        Case { size: map(512, 512, 4), window: WIDE, outputs: 3 },
     ]
 }
 

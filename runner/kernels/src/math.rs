@@ -4,6 +4,7 @@
 
 use std::f32::consts::LOG2_E;
 
+use crate::gemm::PANEL;
 use crate::simd::Simd;
 
 /// Added to a small number and taken away again, it rounds to a whole one, which then stands in the sum's lowest bits.
@@ -103,6 +104,19 @@ pub(crate) fn at_least(x: f32, least: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn at_most(x: f32, most: f32) -> f32 {
     if most < x { most } else { x }
+}
+
+/// All of them in one, by halves.
+#[inline(always)]
+pub(crate) fn fold(mut values: [f32; PANEL], with: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = PANEL / 2;
+    while half > 0 {
+        for lane in 0..half {
+            values[lane] = with(values[lane], values[lane + half]);
+        }
+        half /= 2;
+    }
+    values[0]
 }
 
 /// `2^n` for `-126 ≤ n ≤ 127`, of `n` with [`ROUND`] added; 0 for -127, infinite for 128.

@@ -201,18 +201,20 @@ impl Packed {
     /// The same weights as those of a 1×1 convolution, whose outputs are the taps and for each tap this one's outputs.
     pub(crate) fn taps_as_outputs(&self) -> Self {
         let WeightShape { outputs, channels, taps } = self.shape;
-        let place = |row: usize, channel: usize| {
-            let (tap, output) = (row / outputs, row % outputs);
-            let (panel, k, lane) = (output / PANEL, tap * channels + channel, output % PANEL);
-            (panel * self.panel_length(), k, lane)
+        let row = |row: usize| {
+            (0..channels).map(move |channel| self.value(row % outputs, row / outputs * channels + channel))
         };
-        let value = |(panel, k, lane): (usize, usize, usize)| match self.values() {
-            Values::F32(values) => values[panel + k * PANEL + lane],
-            Values::Bf16(values) => values[panel + (k / 2 * PANEL + lane) * 2 + k % 2].to_f32(),
-        };
-        let row = |row| (0..channels).map(move |channel| value(place(row, channel)));
         let weight: Vec<f32> = (0..taps * outputs).flat_map(row).collect();
         Self::pack(&weight, WeightShape { outputs: taps * outputs, channels, taps: 1 }, self.format)
+    }
+
+    /// The weight of an input for an output.
+    pub(crate) fn value(&self, output: usize, input: usize) -> f32 {
+        let (panel, lane) = (output / PANEL * self.panel_length(), output % PANEL);
+        match self.values() {
+            Values::F32(values) => values[panel + input * PANEL + lane],
+            Values::Bf16(values) => values[panel + (input / 2 * PANEL + lane) * 2 + input % 2].to_f32(),
+        }
     }
 
     /// How many of them a panel has.

@@ -3,6 +3,12 @@
 //! A [`Task`] is written with ordinary loops; [`Simd::run`] compiles it with the instructions that its token stands for,
 //! so that the compiler vectorises it with them. A token exists only where the processor has the instructions.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+};
+
 use crate::{Cpu, Isa};
 
 /// Why a token of a [`Cpu`]'s instruction set can be made.
@@ -35,6 +41,24 @@ pub(crate) trait Task {
 
 /// A proof that the processor has an instruction set.
 pub(crate) trait Simd: Copy + Send + Sync {
+    /// Sixteen numbers in registers.
+    type Vector: Copy;
+
+    /// How many of them may be sums, beside what these are made of.
+    const SUMS: usize;
+
+    /// The same number sixteen times.
+    fn splat(self, value: f32) -> Self::Vector;
+
+    /// From memory.
+    fn load(self, values: &[f32; 16]) -> Self::Vector;
+
+    /// To memory.
+    fn store(self, vector: Self::Vector, to: &mut [f32; 16]);
+
+    /// `a · b + c` of each, as [`Simd::mul_add`].
+    fn mul_add_each(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
     /// Computes `task` with these instructions.
     fn run<T: Task>(self, task: T) -> T::Output;
 
@@ -47,6 +71,33 @@ pub(crate) trait Simd: Copy + Send + Sync {
 pub(crate) struct Portable;
 
 impl Simd for Portable {
+    type Vector = [f32; 16];
+
+    const SUMS: usize = 2;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 16] {
+        [value; 16]
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> [f32; 16] {
+        *values
+    }
+
+    #[inline(always)]
+    fn store(self, vector: [f32; 16], to: &mut [f32; 16]) {
+        *to = vector;
+    }
+
+    #[inline(always)]
+    fn mul_add_each(self, a: [f32; 16], b: [f32; 16], mut c: [f32; 16]) -> [f32; 16] {
+        for lane in 0..16 {
+            c[lane] = self.mul_add(a[lane], b[lane], c[lane]);
+        }
+        c
+    }
+
     #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
         task.run(self)
@@ -76,6 +127,37 @@ impl Avx2 {
 
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx2 {
+    type Vector = [__m256; 2];
+
+    const SUMS: usize = 6;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [__m256; 2] {
+        // SAFETY: an `Avx2` is made only where the processor has these features; so below.
+        [unsafe { _mm256_set1_ps(value) }; 2]
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> [__m256; 2] {
+        // SAFETY: there are sixteen.
+        [0, 8].map(|at| unsafe { _mm256_loadu_ps(values.as_ptr().add(at)) })
+    }
+
+    #[inline(always)]
+    fn store(self, vector: [__m256; 2], to: &mut [f32; 16]) {
+        // SAFETY: there are sixteen.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), vector[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), vector[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn mul_add_each(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: as above.
+        [0, 1].map(|half| unsafe { _mm256_fmadd_ps(a[half], b[half], c[half]) })
+    }
+
     #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "avx2,fma,f16c")]
@@ -112,6 +194,34 @@ impl Avx512 {
 
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx512 {
+    type Vector = __m512;
+
+    const SUMS: usize = 24;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: it is made only where the processor has these features; so below.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> __m512 {
+        // SAFETY: there are sixteen.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m512, to: &mut [f32; 16]) {
+        // SAFETY: there are sixteen.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) };
+    }
+
+    #[inline(always)]
+    fn mul_add_each(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
     #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
@@ -145,6 +255,34 @@ impl Avx512Bf16 {
 
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx512Bf16 {
+    type Vector = __m512;
+
+    const SUMS: usize = 24;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: it is made only where the processor has these features; so below.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> __m512 {
+        // SAFETY: there are sixteen.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m512, to: &mut [f32; 16]) {
+        // SAFETY: there are sixteen.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) };
+    }
+
+    #[inline(always)]
+    fn mul_add_each(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
     #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]

@@ -3,7 +3,7 @@
 use std::f32::consts::LOG2_E;
 
 use crate::gemm::{Kernel, PANEL, Scratch, bytes_of};
-use crate::math;
+use crate::math::{self, fold};
 use crate::simd::{Simd, Task};
 
 /// What is known of each row after the blocks so far. Scores are counted in powers of two: multiplied by `scale`.
@@ -85,17 +85,4 @@ impl<K: Kernel> Task for Take<'_, '_, K> {
             totals[row] = simd.mul_add(totals[row], keep[row], fold(lanes, |a, b| a + b));
         }
     }
-}
-
-/// All of them in one, by halves.
-#[inline(always)]
-fn fold(mut values: [f32; PANEL], with: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut half = PANEL / 2;
-    while half > 0 {
-        for lane in 0..half {
-            values[lane] = with(values[lane], values[lane + half]);
-        }
-        half /= 2;
-    }
-    values[0]
 }

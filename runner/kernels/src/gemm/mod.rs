@@ -13,6 +13,7 @@ mod avx512;
 mod driver;
 mod few;
 mod finish;
+mod lines;
 mod patches;
 mod portable;
 mod scratch;
@@ -147,51 +148,73 @@ pub(crate) struct Block {
     pub(crate) add: bool,
 }
 
-/// Computes `product` with the best kernel that `cpu` has for its weights' format.
+/// How a product is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// [`few::planes`]
+    Planes,
+    /// [`few::taps`]
+    Taps,
+    /// [`lines`]
+    Lines,
+    /// [`winograd`]
+    Winograd,
+    /// [`Product::run`]
+    Patches,
+}
+
+impl Way {
+    /// The first that suits.
+    fn of(product: &Product<'_>) -> Self {
+        let ways = [
+            (Self::Planes, few::planes::suits as fn(&Product<'_>) -> bool),
+            (Self::Taps, few::taps::suits),
+            (Self::Lines, lines::suits),
+            (Self::Winograd, winograd::suits),
+        ];
+        ways.into_iter().find(|(_, suits)| suits(product)).map_or(Self::Patches, |(way, _)| way)
+    }
+}
+
+/// Computes `product` with the best kernel that `cpu` has for it.
 pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     if product.y.is_empty() {
         return;
     }
+    let way = Way::of(&product);
     match cpu.isa() {
-        Isa::Portable => run_f32(Portable, product),
+        _ if way == Way::Planes => few::planes::run(cpu, product),
+        Isa::Portable => run_f32(Portable, way, product),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => run_f32(Avx2::new().expect(PRESENT), product),
+        Isa::Avx2 => run_f32(Avx2::new().expect(PRESENT), way, product),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 if product.weight.format() == Format::Bf16 => run_bf16(product),
+        isa @ (Isa::Avx512Bf16 | Isa::Amx) if product.weight.format() == Format::Bf16 && way != Way::Lines => {
+            let kernel = Avx512Bf16::new().expect(PRESENT);
+            match (isa, way) {
+                (Isa::Amx, _) => run_bf16(Amx::new().expect(PRESENT), way, product),
+                (_, Way::Winograd) if winograd::tiles(&product) >= LEAST_TILES => winograd::run_fixed(kernel, product),
+                _ => run_bf16(kernel, way, product),
+            }
+        }
         #[cfg(target_arch = "x86_64")]
-        Isa::Amx if product.weight.format() == Format::Bf16 => run_direct(Amx::new().expect(PRESENT), product),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), product),
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), way, product),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }
 }
 
-/// With a kernel whose products are worth saving.
-fn run_f32<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
-    if !few::suits(&product) && winograd::suits(&product) {
-        winograd::run(kernel, product);
-    } else {
-        run_direct(kernel, product);
+fn run_f32<K: Kernel<Element = f32>>(kernel: K, way: Way, product: Product<'_>) {
+    match way {
+        Way::Planes => unreachable!("it needs no kernel"),
+        Way::Taps => few::taps::run(kernel, product),
+        Way::Lines => lines::run(kernel, product),
+        Way::Winograd => winograd::run(kernel, product),
+        Way::Patches => product.run(kernel),
     }
 }
 
-/// A quarter of the products in `f32`, or all of them in `bf16` at twice the speed.
+/// Products of `bf16` are so much faster that saving some of them in `f32` is not worth its while.
 #[cfg(target_arch = "x86_64")]
-fn run_bf16(product: Product<'_>) {
-    let kernel = Avx512Bf16::new().expect(PRESENT);
-    if !few::suits(&product) && winograd::suits(&product) && winograd::tiles(&product) >= LEAST_TILES {
-        winograd::run_fixed(kernel, product);
-    } else {
-        run_direct(kernel, product);
-    }
-}
-
-/// With all products, but for those that only fill up a panel.
-fn run_direct<K: Kernel>(kernel: K, product: Product<'_>) {
-    if few::suits(&product) {
-        few::run(kernel, product);
-    } else {
-        product.run(kernel);
-    }
+fn run_bf16<K: Kernel<Element = bf16>>(kernel: K, way: Way, product: Product<'_>) {
+    if way == Way::Taps { few::taps::run(kernel, product) } else { product.run(kernel) }
 }

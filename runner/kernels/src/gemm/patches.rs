@@ -103,11 +103,13 @@ impl<'a> Patches<'a> {
     }
 
     /// Which row of the map is at this row of the padded one, if any is.
+    #[inline(always)]
     pub(crate) fn line(&self, position: usize) -> Option<usize> {
         self.source(position, self.size.height)
     }
 
     /// The same of columns.
+    #[inline(always)]
     pub(crate) fn column(&self, position: usize) -> Option<usize> {
         self.source(position, self.size.width)
     }
