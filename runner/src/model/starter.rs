@@ -7,6 +7,7 @@ use candle_core::safetensors::SliceSafetensors;
 use candle_core::{Device, Result};
 use image::RgbImage;
 use livewebcam_jobs::{Bounds, Controls, FrameSize, ModelInfo, Phase, Progress, Style};
+use rayon::prelude::*;
 
 use super::{PaintError, Watch};
 use crate::nn::activation::Activation;
@@ -177,17 +178,20 @@ impl Starter {
         watch: &mut dyn Watch,
     ) -> std::result::Result<RgbImage, PaintError> {
         watch.progress(Progress { phase: Phase::Paint, step: 0, steps: 1 })?;
-        let (width, height) = frame.dimensions();
-        let painting = self.forward(frame, shares, watch)?.pixels()?;
-        // The network's map may be wider and higher than the frame.
-        let padded = 3 * padded(width) as usize;
-        let rows = painting.chunks_exact(padded).zip(frame.as_raw().chunks_exact(3 * width as usize));
+        let width = frame.width();
+        let map = self.forward(frame, shares, watch)?;
+        let painting = map.pixels()?;
         let strength = strength as f32;
         // The cast cuts off, so half a step more makes it round.
         let blend = |painted: f32, byte: u8| painted * 255.0 * strength + f32::from(byte) * (1.0 - strength) + 0.5;
-        let blended =
-            rows.flat_map(|(painted, frame)| painted.iter().zip(frame).map(|(p, byte)| blend(*p, *byte) as u8));
-        Ok(RgbImage::from_raw(width, height, blended.collect()).expect("three bytes for each pixel of the frame"))
+        let mut blended = frame.clone();
+        // The network's map may be wider and higher than the frame.
+        let padded = 3 * padded(width) as usize;
+        let rows = blended.par_chunks_exact_mut(3 * width as usize).zip(painting.par_chunks_exact(padded));
+        rows.for_each(|(bytes, painted)| {
+            bytes.iter_mut().zip(painted).for_each(|(byte, painted)| *byte = blend(*painted, *byte) as u8);
+        });
+        Ok(blended)
     }
 
     /// A map of the frame's size or a little more.
@@ -215,15 +219,15 @@ impl Starter {
 fn to_map(frame: &RgbImage) -> Result<Map> {
     let (width, height) = frame.dimensions();
     let (padded_width, padded_height) = (padded(width), padded(height));
-    let mut values = Vec::with_capacity((3 * padded_width * padded_height) as usize);
-    for row in 0..padded_height {
-        for column in 0..padded_width {
-            let pixel = frame.get_pixel(mirrored(column, width), mirrored(row, height));
-            values.extend(pixel.0.map(|byte| f32::from(byte) / 255.0));
-        }
-    }
     let size = MapSize { batch: 1, height: padded_height as usize, width: padded_width as usize, channels: 3 };
-    Map::from_pixels(values, size, &Placement::Kernels(Format::F32))
+    let line = 3 * width as usize;
+    Map::from_pixels(size, &Placement::Kernels(Format::F32), |values| {
+        for (row, to) in (0..padded_height).zip(values.chunks_exact_mut(3 * size.width)) {
+            let from = &frame.as_raw()[mirrored(row, height) as usize * line..][..line];
+            let beyond = (width..padded_width).flat_map(|column| &from[3 * mirrored(column, width) as usize..][..3]);
+            to.iter_mut().zip(from.iter().chain(beyond)).for_each(|(to, &byte)| *to = f32::from(byte) / 255.0);
+        }
+    })
 }
 
 /// The network halves the frame's sides twice.

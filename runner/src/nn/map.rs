@@ -1,5 +1,7 @@
 //! Feature maps: what flows between the layers of a convolutional network.
 
+use std::borrow::Cow;
+
 use candle_core::{Result, Tensor};
 pub use livewebcam_kernels::MapSize;
 
@@ -31,17 +33,17 @@ impl Map {
         Ok(Self { size, data })
     }
 
-    /// Of pixels `[batch, height, width, channels]`, brought to where they belong.
+    /// Of pixels `[batch, height, width, channels]` that `fill` writes, brought to where they belong.
     ///
     /// # Errors
-    /// Another number of values, or a failure of the device.
-    pub fn from_pixels(pixels: Vec<f32>, size: MapSize, placement: &Placement) -> Result<Self> {
-        check(&pixels, size)?;
+    /// A failure of the device.
+    pub fn from_pixels(size: MapSize, placement: &Placement, fill: impl FnOnce(&mut [f32])) -> Result<Self> {
         let data = match placement {
-            Placement::Kernels(_) => Data::placed(pixels, &[], placement)?,
+            Placement::Kernels(_) => Data::filled(size.values(), fill),
             Placement::Candle { .. } => {
-                let mut planes = vec![0.0; size.values()];
-                transpose(&pixels, size.height * size.width, size.channels, &mut planes);
+                let mut pixels = vec![0.0; size.values()];
+                fill(&mut pixels);
+                let planes = transposed(&pixels, size.height * size.width, size.channels);
                 Data::placed(planes, &dims(size), placement)?
             }
         };
@@ -64,11 +66,13 @@ impl Map {
     ///
     /// # Errors
     /// A failure of the device.
-    pub fn pixels(&self) -> Result<Vec<f32>> {
-        let values = self.data.values()?;
-        Ok(match self.data {
-            Data::Host(_) => values,
-            Data::Candle(_) => transposed(&values, self.size.channels, self.size.height * self.size.width),
+    pub fn pixels(&self) -> Result<Cow<'_, [f32]>> {
+        Ok(match &self.data {
+            Data::Host(values) => Cow::Borrowed(values),
+            data => {
+                let (channels, pixels) = (self.size.channels, self.size.height * self.size.width);
+                Cow::Owned(transposed(&data.values()?, channels, pixels))
+            }
         })
     }
 
@@ -214,10 +218,10 @@ mod tests {
         for placement in places() {
             let map = Map::from_planes(planes.clone(), SIZE, &placement).expect("a map");
             assert_eq!(
-                (map.planes().expect("planes"), map.pixels().expect("pixels")),
+                (map.planes().expect("planes"), map.pixels().expect("pixels").into_owned()),
                 (planes.clone(), pixels.clone())
             );
-            let map = Map::from_pixels(pixels.clone(), SIZE, &placement).expect("a map");
+            let map = Map::from_pixels(SIZE, &placement, |to| to.copy_from_slice(&pixels)).expect("a map");
             assert_eq!(map.planes().expect("planes"), planes);
             let tokens = map.tokens().expect("tokens");
             assert_eq!(tokens.values().expect("values"), pixels);

@@ -9,9 +9,11 @@ use crate::nn::weights::Placement;
 /// Its channels in −1 to 1.
 pub(super) fn to_map(picture: &RgbImage, placement: &Placement) -> Result<Map> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let values: Vec<f32> = picture.as_raw().iter().map(|&value| 2.0 * (f32::from(value) / 255.0) - 1.0).collect();
     let size = MapSize { batch: 1, height, width, channels: 3 };
-    Map::from_pixels(values, size, placement)
+    Map::from_pixels(size, placement, |values| {
+        let bytes = picture.as_raw().iter();
+        values.iter_mut().zip(bytes).for_each(|(value, &byte)| *value = 2.0 * (f32::from(byte) / 255.0) - 1.0);
+    })
 }
 
 /// The inverse; values outside −1 to 1 are cut off. `None` where a value is no number.
@@ -22,6 +24,6 @@ pub(super) fn to_picture(map: &Map) -> Result<Option<RgbImage>> {
     }
     let byte = |value: f32| ((value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
     let size = map.size();
-    let bytes = values.into_iter().map(byte).collect();
+    let bytes = values.iter().copied().map(byte).collect();
     Ok(RgbImage::from_raw(size.width as u32, size.height as u32, bytes))
 }
