@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use crate::amx::Amx;
-use crate::gemm::{Kernel, Output};
+use crate::gemm::{Kernel, Output, Scratch, bytes_of};
 use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
@@ -98,15 +98,18 @@ impl Attention<'_> {
         if y.is_empty() {
             return;
         }
-        let sources = &Sources::new(kernel, self);
         let output = &Output::new(y);
         let blocks = queries.div_ceil(QUERIES);
         let most = queries.div_ceil(blocks).next_multiple_of(K::ROWS);
-        (0..batch * heads * blocks).into_par_iter().for_each(|task| {
-            let (head, from) = (task / blocks, task % blocks * most);
-            let queries = Queries { attention: self, head, rows: from..queries.min(from + most) };
-            // SAFETY: each task has other queries, or another head.
-            kernel.session(|| unsafe { queries.attend(kernel, sources, output) });
+        let count = Sources::count::<K>(self.shape);
+        Scratch::shared(bytes_of::<K::Element>(count), |mut scratch| {
+            let sources = &Sources::new(kernel, self, scratch.take(count));
+            (0..batch * heads * blocks).into_par_iter().for_each(|task| {
+                let (head, from) = (task / blocks, task % blocks * most);
+                let queries = Queries { attention: self, head, rows: from..queries.min(from + most) };
+                // SAFETY: each task has other queries, or another head.
+                kernel.session(|| unsafe { queries.attend(kernel, sources, output) });
+            });
         });
     }
 }

@@ -32,7 +32,7 @@ struct Left<'a, E> {
 impl Queries<'_> {
     /// # Safety
     /// No other task has these queries of this head.
-    pub(super) unsafe fn attend<K: Kernel>(&self, kernel: K, sources: &Sources<K::Element>, output: &Output<'_>) {
+    pub(super) unsafe fn attend<K: Kernel>(&self, kernel: K, sources: &Sources<'_, K::Element>, output: &Output<'_>) {
         let shape = self.attention.shape;
         let (keys, depth, outputs) = (sources.keys(), sources.depth(), sources.outputs());
         let rows = self.rows.len().next_multiple_of(K::WHOLE_ROWS);

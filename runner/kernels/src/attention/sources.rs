@@ -11,14 +11,9 @@ use crate::simd::{Simd, Task};
 /// The most keys of a block.
 const KEYS: usize = 256;
 
-/// What panels begin at a multiple of, in bytes.
-const ALIGNMENT: usize = 64;
-
 /// Keys and values of all heads, in blocks of keys.
-pub(super) struct Sources<E> {
-    memory: Vec<E>,
-    /// The first aligned element.
-    first: usize,
+pub(super) struct Sources<'a, E> {
+    memory: &'a [E],
     layout: Layout,
 }
 
@@ -56,25 +51,37 @@ impl Layout {
         self.shape.keys.div_ceil(self.keys)
     }
 
+    /// Whether a block of so many keys leaves none of its elements out.
+    fn is_full(self, keys: usize) -> bool {
+        (self.keys, self.depth, self.outputs) == (keys, self.shape.width, self.shape.width)
+    }
+
     /// How many elements a block has.
     fn length(self) -> usize {
         self.keys * (self.depth + self.outputs)
     }
 }
 
-impl<E: Element> Sources<E> {
-    pub(super) fn new<K: Kernel<Element = E>>(kernel: K, attention: Attention<'_>) -> Self {
+impl<'a, E: Element> Sources<'a, E> {
+    /// How many elements they take.
+    pub(super) fn count<K: Kernel<Element = E>>(shape: Heads) -> usize {
+        let layout = Layout::new::<K>(shape);
+        shape.batch * shape.heads * layout.blocks() * layout.length()
+    }
+
+    /// In memory of [`Sources::count`], which is overwritten.
+    pub(super) fn new<K: Kernel<Element = E>>(kernel: K, attention: Attention<'_>, memory: &'a mut [E]) -> Self {
         let layout = Layout::new::<K>(attention.shape);
-        let (length, blocks) = (layout.length(), layout.blocks());
-        let total = attention.shape.batch * attention.shape.heads * blocks * length;
-        let mut memory = vec![E::default(); total + ALIGNMENT / size_of::<E>()];
-        let first = memory.as_ptr().align_offset(ALIGNMENT);
-        memory[first..first + total].par_chunks_exact_mut(length).enumerate().for_each(|(index, to)| {
+        let blocks = layout.blocks();
+        memory.par_chunks_exact_mut(layout.length()).enumerate().for_each(|(index, to)| {
             let (head, from) = (index / blocks, index % blocks * layout.keys);
             let keys = from..attention.shape.keys.min(from + layout.keys);
+            if !layout.is_full(keys.len()) {
+                to.fill(E::default());
+            }
             kernel.simd().run(Pack { kernel, attention, layout, head, keys, to });
         });
-        Self { memory, first, layout }
+        Self { memory, layout }
     }
 
     /// How many keys a block has, filled up.
@@ -95,14 +102,14 @@ impl<E: Element> Sources<E> {
     /// The blocks of a head of a picture, which are counted together.
     pub(super) fn of_head(&self, head: usize) -> impl Iterator<Item = Source<'_, E>> {
         let (length, blocks) = (self.layout.length(), self.layout.blocks());
-        self.memory[self.first + head * blocks * length..][..blocks * length].chunks_exact(length).map(|block| {
+        self.memory[head * blocks * length..][..blocks * length].chunks_exact(length).map(|block| {
             let (keys, values) = block.split_at(self.layout.keys * self.layout.depth);
             Source { keys, values }
         })
     }
 }
 
-/// Fills a block, which is zeros.
+/// Fills a block, but for what is beyond the keys and the channels that there are.
 struct Pack<'a, K: Kernel> {
     kernel: K,
     attention: Attention<'a>,
