@@ -1,15 +1,15 @@
-//! The speed of attention, normalisations and activations in Stable Diffusion's shapes:
+//! The speed of attention, gated linear layers, normalisations and activations in Stable Diffusion's shapes:
 //! `cargo bench -p livewebcam-kernels --bench attention -- [--threads N] [--seconds S] [WORD…]`. Of the lines, those that
 //! contain all of the words.
 //!
 //! Times are medians of wall clock, and the least time that all threads together were on a processor, which other
-//! programs on the machine disturb less. Speeds are for the latter: of attention in operations of its two products alone,
+//! programs on the machine disturb less. Speeds are for the latter: of products in their operations alone,
 //! of the rest in bytes that are read and written once.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use livewebcam_kernels::{Activation, Cpu, GroupNorm, Heads, Isa, LayerNorm, Mask};
+use livewebcam_kernels::{Activation, Cpu, Format, GroupNorm, Heads, Isa, LayerNorm, Mask, Packed, WeightShape};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -46,7 +46,7 @@ enum Case {
     Attention(Heads, Mask),
     GroupNorm { pixels: usize, channels: usize, activation: Activation },
     LayerNorm { rows: usize, width: usize },
-    Geglu { rows: usize, width: usize },
+    Geglu { rows: usize, inputs: usize },
     Activate(Activation),
 }
 
@@ -84,8 +84,8 @@ fn cases() -> Vec<Case> {
         Case::LayerNorm { rows: 4096, width: 320 },
         Case::LayerNorm { rows: 256, width: 1280 },
         Case::LayerNorm { rows: 77, width: 1024 },
-        Case::Geglu { rows: 4096, width: 1280 },
-        Case::Geglu { rows: 256, width: 5120 },
+        Case::Geglu { rows: 4096, inputs: 320 },
+        Case::Geglu { rows: 256, inputs: 1280 },
         Case::Activate(Activation::Silu),
         Case::Activate(Activation::Gelu),
     ]
@@ -102,7 +102,7 @@ impl Case {
                 format!("group norm {pixels} of {channels}, {activation:?}")
             }
             Self::LayerNorm { rows, width } => format!("layer norm {rows} of {width}"),
-            Self::Geglu { rows, width } => format!("geglu {rows} of {width}"),
+            Self::Geglu { rows, inputs } => format!("gated linear {rows} of {inputs}"),
             Self::Activate(activation) => format!("activation {activation:?}"),
         }
     }
@@ -116,14 +116,14 @@ impl Case {
             // The input is read twice.
             Self::GroupNorm { pixels, channels, .. } => 12 * pixels * channels,
             Self::LayerNorm { rows, width } => 8 * rows * width,
-            Self::Geglu { rows, width } => 12 * rows * width,
+            Self::Geglu { rows, inputs } => 16 * rows * inputs * inputs,
             Self::Activate(_) => 8 * ACTIVATED,
         };
         work as f64
     }
 
     fn unit(self) -> &'static str {
-        if matches!(self, Self::Attention(..)) { "GFLOP/s" } else { "GB/s" }
+        if matches!(self, Self::Attention(..) | Self::Geglu { .. }) { "GFLOP/s" } else { "GB/s" }
     }
 
     /// Seconds on the clock and on the processors.
@@ -149,9 +149,11 @@ impl Case {
                 let norm = LayerNorm { weight: &weight, bias: &bias, eps: 1e-5 };
                 time(least, || cpu.layer_norm(black_box(&x), norm, black_box(&mut y)))
             }
-            Self::Geglu { rows, width } => {
-                let (x, mut y) = (noise(2 * rows * width), noise(rows * width));
-                time(least, || cpu.geglu(black_box(&x), width, black_box(&mut y)))
+            Self::Geglu { rows, inputs } => {
+                let shape = WeightShape { outputs: 8 * inputs, channels: inputs, taps: 1 };
+                let weight = Packed::pack(&noise(shape.outputs * inputs), shape, Format::Bf16);
+                let (x, bias, mut y) = (noise(rows * inputs), noise(shape.outputs), noise(rows * 4 * inputs));
+                time(least, || cpu.linear_geglu(black_box(&x), &weight, Some(&bias), black_box(&mut y)))
             }
             Self::Activate(activation) => {
                 let mut x = noise(ACTIVATED);

@@ -41,7 +41,7 @@ impl Cpu {
     ///
     /// # Panics
     /// Lengths that do not fit.
-    pub fn geglu(self, x: &[f32], width: usize, y: &mut [f32]) {
+    pub(crate) fn geglu(self, x: &[f32], width: usize, y: &mut [f32]) {
         assert_eq!((x.len(), y.len() % width), (2 * y.len(), 0));
         let rows = (TASK / width).max(1);
         let tasks = y.par_chunks_mut(rows * width).zip(x.par_chunks(2 * rows * width));

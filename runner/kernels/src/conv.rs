@@ -90,6 +90,6 @@ impl Cpu {
         assert_eq!(y.len(), out.values(), "the result has another size");
         assert_eq!((shape.channels, shape.taps), (size.channels, window.size * window.size), "another kernel");
         epilogue.check(size.batch, shape.outputs, out.values());
-        gemm::run(self, Product { patches: Patches::new(x, size, window), weight, epilogue, y });
+        gemm::run(self, Product { patches: Patches::new(x, size, window), weight, epilogue, gated: false, y });
     }
 }

@@ -155,6 +155,27 @@ fn a_linear_layer_is_a_convolution_of_points() {
 }
 
 #[test]
+fn gates_are_the_second_half() {
+    for (rows, inputs, width) in [(1, 1, 1), (5, 7, 3), (13, 96, 16), (300, 320, 160)] {
+        let parts = Parts(1, Activation::None);
+        let problem = Problem::random(9, map(1, 1, rows, inputs), Window::POINT, 2 * width, parts);
+        problem.on_each_cpu(|cpu, weight, format| {
+            let what = format!("{}, {format:?}, {rows} of {inputs}→{width}", cpu.isa());
+            let (mut both, mut y) = (vec![f32::NAN; rows * 2 * width], vec![f32::NAN; rows * width]);
+            cpu.linear(&problem.x, 1, weight, problem.epilogue(), &mut both);
+            cpu.linear_geglu(&problem.x, weight, problem.bias.as_deref(), &mut y);
+            let mut gates = both.clone();
+            cpu.activate(Activation::Gelu, &mut gates);
+            for (index, found) in y.iter().enumerate() {
+                let at = index / width * 2 * width + index % width;
+                let wanted = both[at] * gates[at + width];
+                assert!((found - wanted).abs() <= 1e-6 * wanted.abs(), "{what}: {index} is {found}, not {wanted}");
+            }
+        });
+    }
+}
+
+#[test]
 fn any_shape_will_do() {
     let rng = &mut StdRng::seed_from_u64(11);
     let (rounds, larger) = pace::choose((50, 20), (30, 12));

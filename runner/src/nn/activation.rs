@@ -3,9 +3,9 @@
 use candle_core::{D, Result, Tensor};
 use livewebcam_kernels as kernels;
 
-use super::data::{Data, cpu};
+use super::data::cpu;
 use super::profile::{Kind, layer};
-use super::tokens::{Shape, Tokens};
+use super::tokens::Tokens;
 
 /// The factor in OpenAI's approximation of gelu.
 const QUICK_GELU: f64 = 1.702;
@@ -86,27 +86,16 @@ pub(super) fn by_candle(activation: Option<Activation>, x: Tensor) -> Result<Ten
     }
 }
 
-/// `value · gelu(gate)` of vectors of `2 · width` numbers, values before gates (Shazeer, "GLU variants improve transformer",
-/// 2020).
-///
-/// # Errors
-/// A failure of the device.
-pub fn geglu(x: &Tokens) -> Result<Tokens> {
-    let _noted = layer(Kind::Activation, || 0);
-    let shape = Shape { width: x.shape().width / 2, ..x.shape() };
-    let data = match x.data() {
-        Data::Host(x) => Data::filled(shape.values(), |y| cpu().geglu(x, shape.width, y)),
-        Data::Candle(x) => {
-            let gate = x.narrow(D::Minus1, shape.width, shape.width)?.contiguous()?.gelu_erf()?;
-            Data::Candle((x.narrow(D::Minus1, 0, shape.width)? * gate)?)
-        }
-    };
-    Ok(Tokens::of(shape, data))
+/// `value · gelu(gate)` of vectors of `2 · width` numbers, values before gates.
+pub(super) fn geglu(x: &Tensor) -> Result<Tensor> {
+    let width = x.dim(D::Minus1)? / 2;
+    x.narrow(D::Minus1, 0, width)? * x.narrow(D::Minus1, width, width)?.contiguous()?.gelu_erf()?
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{assert_close, places, random};
+    use super::super::tokens::Shape;
     use super::*;
 
     #[test]
@@ -118,8 +107,7 @@ mod tests {
             let activations =
                 [Activation::Sigmoid, Activation::Silu, Activation::Relu, Activation::Gelu, Activation::QuickGelu];
             let activated = activations.map(|activation| activation.forward(&x).and_then(|y| y.values()));
-            let gated = geglu(&x).and_then(|y| y.values());
-            activated.into_iter().chain([gated]).map(|values| values.expect("values")).collect::<Vec<_>>()
+            activated.map(|values| values.expect("values"))
         });
         kernels.iter().zip(&candle).for_each(|(kernels, candle)| assert_close(kernels, candle));
     }

@@ -80,6 +80,25 @@ impl Linear {
         self.run(x, None, Some(activation))
     }
 
+    /// `value · gelu(gate)` of the product, whose first half are values and the second half their gates (Shazeer, "GLU
+    /// variants improve transformer", 2020).
+    ///
+    /// # Errors
+    /// Vectors of another width, or a failure of the device.
+    pub fn forward_geglu(&self, x: &Tokens) -> Result<Tokens> {
+        let shape = Shape { width: self.outputs / 2, ..x.shape() };
+        let _noted = layer(Kind::Linear, || 4 * shape.values() * x.shape().width);
+        let data = match &self.weight {
+            Matrix::Packed(weight) => {
+                let x = x.data().host()?;
+                let bias = self.bias.as_ref().map(Vector::host).transpose()?;
+                Data::filled(shape.values(), |y| cpu().linear_geglu(x, weight, bias, y))
+            }
+            Matrix::Tensor(weight) => Data::Candle(activation::geglu(&self.by_candle(weight, x.data().candle()?)?)?),
+        };
+        Ok(Tokens::of(shape, data))
+    }
+
     fn run(&self, x: &Tokens, residual: Option<&Tokens>, activation: Option<Activation>) -> Result<Tokens> {
         let shape = Shape { width: self.outputs, ..x.shape() };
         let _noted = layer(Kind::Linear, || 2 * shape.values() * x.shape().width);
@@ -126,18 +145,20 @@ mod tests {
 
     #[test]
     fn kernels_and_candle_agree() {
-        for shape in [&[5, 7][..], &[5, 7, 1, 1]] {
-            let layers = matrices(1, shape).into_iter().zip(vectors(2, 5)).zip(places());
+        for shape in [&[6, 7][..], &[6, 7, 1, 1], &[64, 7]] {
+            let outputs = shape[0];
+            let layers = matrices(1, shape).into_iter().zip(vectors(2, outputs)).zip(places());
             let found: Vec<Vec<Vec<f32>>> = layers
                 .map(|((weight, bias), placement)| {
-                    let linear = Linear { weight, bias: Some(bias), outputs: 5 };
+                    let linear = Linear { weight, bias: Some(bias), outputs };
                     let tokens = |seed, width| {
                         let shape = Shape { batch: 2, rows: 3, width };
                         Tokens::new(random(seed, shape.values()), shape, &placement).expect("rows")
                     };
-                    let (x, residual) = (tokens(3, 7), tokens(4, 5));
+                    let (x, residual) = (tokens(3, 7), tokens(4, outputs));
                     let plus = linear.forward_plus(&x, &residual);
-                    let made = [linear.forward(&x), plus, linear.forward_activated(&x, Activation::Gelu)];
+                    let activated = linear.forward_activated(&x, Activation::Gelu);
+                    let made = [linear.forward(&x), plus, activated, linear.forward_geglu(&x)];
                     made.into_iter().map(|y| y.and_then(|y| y.values()).expect("rows")).collect()
                 })
                 .collect();

@@ -21,18 +21,67 @@ pub(crate) struct Product<'a> {
     pub(crate) patches: Patches<'a>,
     pub(crate) weight: &'a Packed,
     pub(crate) epilogue: Epilogue<'a>,
+    /// Whether the first half of the weight's outputs are values and the second half their gates, and the result
+    /// `value · gelu(gate)`. Each half is whole panels, and of the epilogue there is the bias alone.
+    pub(crate) gated: bool,
     pub(crate) y: &'a mut [f32],
+}
+
+/// Panels of a weight whose sums belong together.
+#[derive(Clone, Debug)]
+pub(super) struct Panels {
+    /// Of the result.
+    pub(super) range: Range<usize>,
+    /// Behind each of them, at this distance, is the panel of its gates.
+    pub(super) gates: Option<usize>,
+}
+
+/// Panels that are multiplied at once: `first`, and `count - 1` more, each `step` further.
+#[derive(Clone, Copy)]
+struct Call {
+    first: usize,
+    count: usize,
+    step: usize,
+}
+
+impl Panels {
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.range.len() * if self.gates.is_some() { 2 } else { 1 }
+    }
+
+    /// All of them, `most` at a time.
+    fn calls(&self, most: usize) -> Vec<Call> {
+        let Self { range: Range { start, end }, gates } = *self;
+        match gates {
+            None => {
+                (start..end).step_by(most).map(|first| Call { first, count: most.min(end - first), step: 1 }).collect()
+            }
+            Some(step) if most > 1 => (start..end).map(|first| Call { first, count: 2, step }).collect(),
+            Some(step) => (start..end)
+                .flat_map(|panel| [panel, panel + step])
+                .map(|first| Call { first, count: 1, step })
+                .collect(),
+        }
+    }
 }
 
 impl Product<'_> {
     /// Computes it with `kernel`.
     pub(crate) fn run<K: Kernel>(self, kernel: K) {
-        let Self { patches, weight, epilogue, y } = self;
-        let panels = weight.shape().outputs.div_ceil(PANEL);
-        let cut = Cut::new::<K>(patches.rows(), panels);
-        let y = Output::new(y);
-        cut.tasks().into_par_iter().for_each(|(rows, panels)| {
-            kernel.session(|| run_task(kernel, patches, weight, epilogue, rows, panels, &y));
+        let Self { patches, weight, epilogue, gated, y } = self;
+        let outputs = weight.shape().outputs / if gated { 2 } else { 1 };
+        let panels = outputs.div_ceil(PANEL);
+        let gates = gated.then_some(panels);
+        let finish = Finish { outputs, rows_per_picture: patches.rows_per_picture(), epilogue, gated };
+        let cut = Cut::new::<K>(patches.rows(), panels, if gated { K::MOST_PANELS / 2 } else { K::MOST_PANELS });
+        let y = &Output::new(y);
+        cut.tasks().into_par_iter().for_each(|(rows, range)| {
+            let finish = |sums: Sums<'_>| {
+                // SAFETY: tasks have different rows or different panels.
+                unsafe { finish.run(kernel.simd(), sums, y) };
+            };
+            kernel.session(|| multiply(kernel, patches, weight, rows, &Panels { range, gates }, finish));
         });
     }
 }
@@ -46,10 +95,10 @@ struct Cut {
 }
 
 impl Cut {
-    fn new<K: Kernel>(all_rows: usize, all_panels: usize) -> Self {
+    fn new<K: Kernel>(all_rows: usize, all_panels: usize, most_panels: usize) -> Self {
         let even = |all: usize, most: usize| all.div_ceil(all.div_ceil(most).max(1));
         let rows = even(all_rows, K::MOST_ROWS).next_multiple_of(K::ROWS);
-        let mut panels = even(all_panels, K::MOST_PANELS);
+        let mut panels = even(all_panels, most_panels);
         let wanted = 4 * rayon::current_num_threads();
         let tasks = |panels: usize| all_rows.div_ceil(rows) * all_panels.div_ceil(panels);
         while panels > K::PANELS && tasks(panels) < wanted {
@@ -66,23 +115,6 @@ impl Cut {
     }
 }
 
-fn run_task<K: Kernel>(
-    kernel: K,
-    patches: Patches<'_>,
-    weight: &Packed,
-    epilogue: Epilogue<'_>,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    y: &Output<'_>,
-) {
-    let (outputs, rows_per_picture) = (weight.shape().outputs, patches.rows_per_picture());
-    let finish = Finish { outputs, rows_per_picture, epilogue };
-    multiply(kernel, patches, weight, rows, panels, |sums| {
-        // SAFETY: tasks have different rows or different panels.
-        unsafe { finish.run(kernel.simd(), sums, y) };
-    });
-}
-
 /// Multiplies some rows with some panels, and calls `finish` with the sums, which are in the thread's scratch memory.
 #[inline(always)]
 pub(super) fn multiply<K: Kernel>(
@@ -90,14 +122,15 @@ pub(super) fn multiply<K: Kernel>(
     patches: Patches<'_>,
     weight: &Packed,
     rows: Range<usize>,
-    panels: Range<usize>,
+    panels: &Panels,
     finish: impl FnOnce(Sums<'_>),
 ) {
     let all = weight.shape().inputs();
     let blocks = all.div_ceil(K::INPUTS);
     let most = all.div_ceil(blocks).next_multiple_of(PAIRED);
     let whole_rows = rows.len().next_multiple_of(K::WHOLE_ROWS);
-    let c_length = panels.len() * whole_rows * PANEL;
+    let c_length = panels.count() * whole_rows * PANEL;
+    let calls = panels.calls(K::PANELS);
     let bytes = bytes_of::<K::Element>(whole_rows * most)
         + bytes_of::<f32>(c_length)
         + bytes_of::<f32>(K::PANELS * most * PANEL);
@@ -117,9 +150,10 @@ pub(super) fn multiply<K: Kernel>(
                         (gathered, whole)
                     }
                 };
-            for first in panels.clone().step_by(K::PANELS) {
-                let count = K::PANELS.min(panels.end - first);
-                let (b, b_stride) = right(kernel, weight, first..first + count, from, whole, widened);
+            let mut done = 0;
+            for &call in &calls {
+                let (b, b_stride) = right(kernel, weight, call, from, whole, widened);
+                let count = call.count;
                 let block = Block {
                     rows: whole_rows,
                     panels: count,
@@ -132,14 +166,15 @@ pub(super) fn multiply<K: Kernel>(
                 assert!(
                     a.len() >= (whole_rows - 1) * a_stride + whole && b.len() >= (count - 1) * b_stride + whole * PANEL
                 );
-                let c = &mut c[(first - panels.start) * whole_rows * PANEL..];
+                let c = &mut c[done * whole_rows * PANEL..];
+                done += count;
                 assert!(c.len() >= count * block.c_stride);
                 // SAFETY: the lengths are checked, all of it begins at multiples of 64 bytes, and the rows, inputs and
                 // panels are as many as the kernel takes.
                 unsafe { kernel.multiply(block, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
             }
         }
-        finish(Sums { c, c_rows: whole_rows, rows, panels });
+        finish(Sums { c, c_rows: whole_rows, rows, panels: panels.range.clone() });
     });
 }
 
@@ -147,18 +182,19 @@ pub(super) fn multiply<K: Kernel>(
 fn right<'a, K: Kernel>(
     kernel: K,
     weight: &'a Packed,
-    panels: Range<usize>,
+    call: Call,
     from: usize,
     inputs: usize,
     widened: &'a mut [f32],
 ) -> (&'a [K::Element], usize) {
     let length = weight.panel_length();
     if let Some(values) = K::Element::of(weight.values()) {
-        return (&values[panels.start * length + from * PANEL..], length);
+        return (&values[call.first * length + from * PANEL..], call.step * length);
     }
     let Values::Bf16(values) = weight.values() else { panic!("a kernel for bf16 was given weights of f32") };
     let part = inputs.next_multiple_of(2) * PANEL;
-    for (panel, to) in panels.zip(widened.chunks_exact_mut(part)) {
+    for (index, to) in widened.chunks_exact_mut(part).enumerate().take(call.count) {
+        let panel = call.first + index * call.step;
         kernel.simd().run(Widen { from: &values[panel * length + from * PANEL..][..part], to });
     }
     (K::Element::of(Values::F32(widened)).expect("a kernel that takes no bf16 takes f32"), part)

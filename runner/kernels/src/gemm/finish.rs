@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::PANEL;
 use crate::activation::Apply;
-use crate::math::at_least;
+use crate::math::{at_least, gelu};
 use crate::memory::{fence, is_streamed, stream};
 use crate::simd::{Simd, Task};
 use crate::{Activation, Epilogue};
@@ -52,6 +52,8 @@ pub(crate) struct Finish<'a> {
     pub(crate) outputs: usize,
     pub(crate) rows_per_picture: usize,
     pub(crate) epilogue: Epilogue<'a>,
+    /// See [`Product`](super::Product).
+    pub(crate) gated: bool,
 }
 
 /// Sums of some rows of some panels, `[panels][c_rows][16]`.
@@ -75,11 +77,20 @@ impl Finish<'_> {
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
                 let Self(finish, sums, y) = self;
+                let panels = sums.c.chunks_exact(sums.c_rows * PANEL);
+                let at = |c: &[f32], index: usize| c[index * PANEL..][..PANEL].try_into().expect("sixteen");
                 for (index, row) in sums.rows.enumerate() {
-                    for (panel, c) in sums.panels.clone().zip(sums.c.chunks_exact(sums.c_rows * PANEL)) {
-                        let sums = c[index * PANEL..][..PANEL].try_into().expect("sixteen");
+                    let mut c = panels.clone();
+                    for panel in sums.panels.clone() {
+                        let mut next = || at(c.next().expect("sums of each panel"), index);
                         // SAFETY: `Finish::run`'s caller promises it.
-                        unsafe { finish.put(simd, sums, row, panel, y) };
+                        unsafe {
+                            if finish.gated {
+                                finish.put_gated(simd, [next(), next()], row, panel, y);
+                            } else {
+                                finish.put(simd, next(), row, panel, y);
+                            }
+                        }
                     }
                 }
                 y.written();
@@ -138,6 +149,35 @@ impl Finish<'_> {
             });
             part.copy_from_slice(&sums[..count]);
         }
+    }
+
+    /// Writes the values of one row of one panel, of which all sixteen are there, times what their gates let through.
+    ///
+    /// # Safety
+    /// No other task writes this row of this panel.
+    #[inline(always)]
+    unsafe fn put_gated<S: Simd>(
+        &self,
+        simd: S,
+        [mut values, mut gates]: [Lanes; 2],
+        row: usize,
+        panel: usize,
+        y: &Output<'_>,
+    ) {
+        let first = panel * PANEL;
+        if let Some(bias) = self.epilogue.bias {
+            let (of_values, of_gates) = (&bias[first..][..PANEL], &bias[self.outputs + first..][..PANEL]);
+            for lane in 0..PANEL {
+                values[lane] += of_values[lane];
+                gates[lane] += of_gates[lane];
+            }
+        }
+        for lane in 0..PANEL {
+            values[lane] *= gelu(simd, gates[lane]);
+        }
+        // SAFETY: the caller's promise.
+        let part = unsafe { y.part(row * self.outputs + first..row * self.outputs + first + PANEL) };
+        part.copy_from_slice(&values);
     }
 
     /// The epilogue of one row, from the `first` output on; `take` reads its terms.

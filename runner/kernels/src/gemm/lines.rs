@@ -29,13 +29,18 @@ pub(crate) fn suits(product: &Product<'_>) -> bool {
 /// Computes it.
 pub(crate) fn run<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
     const { assert!(K::WHOLE_ROWS == 1 && K::WHOLE_INPUTS == 1) };
-    let Product { patches, weight, epilogue, y } = product;
+    let Product { patches, weight, epilogue, y, .. } = product;
     let out = patches.out();
     let most = out.height.div_ceil(4 * rayon::current_num_threads()).clamp(1, ROWS);
     let of_picture =
         |picture: usize| (0..out.height).step_by(most).map(move |from| (picture, from..out.height.min(from + most)));
     let tasks: Vec<_> = (0..out.batch).flat_map(of_picture).collect();
-    let finish = Finish { outputs: weight.shape().outputs, rows_per_picture: patches.rows_per_picture(), epilogue };
+    let finish = Finish {
+        outputs: weight.shape().outputs,
+        rows_per_picture: patches.rows_per_picture(),
+        epilogue,
+        gated: false,
+    };
     let y = Output::new(y);
     let panel_length = weight.panel_length();
     let widened = match weight.values() {

@@ -80,7 +80,7 @@ pub(crate) fn run_fixed(kernel: Avx512Bf16, product: Product<'_>) {
 }
 
 fn run_at<P: Points>(points: P, product: Product<'_>) {
-    let Product { patches, weight, epilogue, y } = product;
+    let Product { patches, weight, epilogue, y, .. } = product;
     let layer = Layer { points, patches, weight, epilogue, tiles: Tiles::of(patches.out()) };
     let y = Output::new(y);
     let all = layer.tiles.count();
@@ -267,6 +267,7 @@ impl<P: Points> Layer<'_, P> {
                 outputs: self.weight.shape().outputs,
                 rows_per_picture: self.patches.rows_per_picture(),
                 epilogue: self.epilogue,
+                gated: false,
             };
             let outputs = Outputs {
                 tiles: self.tiles,

@@ -72,23 +72,31 @@ impl Problem {
     /// On each instruction set of this machine, with weights of each format: what it computes, the solution, what that is for
     /// it, and a name.
     pub fn on_each(&self, mut check: impl FnMut(&[f32], &Solution, Kind, &str)) {
+        let solutions = [(Format::F32, false), (Format::Bf16, false), (Format::Bf16, true)].map(|(format, round)| {
+            if round && !Isa::best().rounds() { Solution::new() } else { self.solve(format, round) }
+        });
+        self.on_each_cpu(|cpu, weight, format| {
+            let mut y = vec![f32::NAN; solutions[0].len()];
+            cpu.conv2d(&self.x, self.size, self.window, weight, self.epilogue(), &mut y);
+            let [of_f32, exact, rounded] = &solutions;
+            let (solution, kind) = match format {
+                Format::F32 => (of_f32, Kind::Exact),
+                // What it was meant to be is told by what it is nearest to.
+                Format::Bf16 if cpu.isa().rounds() && relative_error(&y, rounded) < 1e-5 => (rounded, Kind::Exact),
+                Format::Bf16 => (exact, if cpu.isa().rounds() { Kind::Near } else { Kind::Exact }),
+            };
+            let Self { size, window, shape, .. } = self;
+            let what = format!("{}, {format:?}, {size:?}, {window:?}, {} outputs", cpu.isa(), shape.outputs);
+            check(&y, solution, kind, &what);
+        });
+    }
+
+    /// Each instruction set of this machine, with the weight in each format.
+    pub fn on_each_cpu(&self, mut work: impl FnMut(Cpu, &Packed, Format)) {
         for format in [Format::F32, Format::Bf16] {
             let weight = Packed::pack(&self.weight, self.shape, format);
-            let exact = self.solve(format, false);
-            let rounded = (format == Format::Bf16 && Isa::best().rounds()).then(|| self.solve(format, true));
             for &isa in Isa::available() {
-                let cpu = Cpu::with(isa).expect("it is available");
-                let mut y = vec![f32::NAN; exact.len()];
-                cpu.conv2d(&self.x, self.size, self.window, &weight, self.epilogue(), &mut y);
-                let (solution, kind) = match &rounded {
-                    // What it was meant to be is told by what it is nearest to.
-                    Some(rounded) if isa.rounds() && relative_error(&y, rounded) < 1e-5 => (rounded, Kind::Exact),
-                    Some(_) if isa.rounds() => (&exact, Kind::Near),
-                    _ => (&exact, Kind::Exact),
-                };
-                let Self { size, window, shape, .. } = self;
-                let what = format!("{isa}, {format:?}, {size:?}, {window:?}, {} outputs", shape.outputs);
-                check(&y, solution, kind, &what);
+                work(Cpu::with(isa).expect("it is available"), &weight, format);
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use candle_core::Result;
 
-use crate::nn::activation::geglu;
 use crate::nn::attention::{Mask, attention};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::layer_norm::LayerNorm;
@@ -92,7 +91,7 @@ impl Block {
         let y = self.norm1.forward(x)?;
         let x = self.pixels.forward(&y, &y, x)?;
         let x = self.text.forward(&self.norm2.forward(&x)?, text, &x)?;
-        let y = geglu(&self.widen.forward(&self.norm3.forward(&x)?)?)?;
+        let y = self.widen.forward_geglu(&self.norm3.forward(&x)?)?;
         self.narrow.forward_plus(&y, &x)
     }
 }

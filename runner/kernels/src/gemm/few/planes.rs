@@ -38,14 +38,14 @@ pub(in crate::gemm) fn run(cpu: Cpu, product: Product<'_>) {
 }
 
 fn run_with<const N: usize>(cpu: Cpu, product: Product<'_>) {
-    let Product { patches, weight, epilogue, y } = product;
+    let Product { patches, weight, epilogue, y, .. } = product;
     let (out, size, shape) = (patches.out(), patches.window().size, weight.shape());
     let of_channel = |channel: usize| {
         (0..shape.taps)
             .map(move |tap| std::array::from_fn(|output| weight.value(output, tap * shape.channels + channel)))
     };
     let weights: Vec<[f32; N]> = (0..shape.channels).flat_map(of_channel).collect();
-    let finish = Finish { outputs: N, rows_per_picture: patches.rows_per_picture(), epilogue };
+    let finish = Finish { outputs: N, rows_per_picture: patches.rows_per_picture(), epilogue, gated: false };
     let most = out.height.div_ceil(4 * rayon::current_num_threads()).clamp(1, ROWS);
     let of_picture =
         |picture: usize| (0..out.height).step_by(most).map(move |from| (picture, from..out.height.min(from + most)));

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::suits as are_few;
 use crate::Packed;
 use crate::conv::Window;
-use crate::gemm::driver::{Product, multiply};
+use crate::gemm::driver::{Panels, Product, multiply};
 use crate::gemm::finish::Sums;
 use crate::gemm::{Finish, Kernel, Output, PANEL, Patches};
 
@@ -20,9 +20,14 @@ pub(in crate::gemm) fn suits(product: &Product<'_>) -> bool {
 
 /// Computes it.
 pub(in crate::gemm) fn run<K: Kernel>(kernel: K, product: Product<'_>) {
-    let Product { patches, weight, epilogue, y } = product;
+    let Product { patches, weight, epilogue, y, .. } = product;
     let out = patches.out();
-    let finish = Finish { outputs: weight.shape().outputs, rows_per_picture: patches.rows_per_picture(), epilogue };
+    let finish = Finish {
+        outputs: weight.shape().outputs,
+        rows_per_picture: patches.rows_per_picture(),
+        epilogue,
+        gated: false,
+    };
     let layer = Layer { patches, points: patches.points(), weight: &weight.taps_as_outputs(), finish };
     // Neighbouring tasks multiply the same rows at the edge between them: not too many of all.
     let most = out.height.div_ceil(4 * rayon::current_num_threads()).max(4 * patches.window().size);
@@ -71,13 +76,13 @@ impl Layer<'_> {
         };
         let mut uses: Vec<Use> = rows.clone().flat_map(of_row).collect();
         uses.sort_unstable();
-        let panels = 0..self.weight.shape().outputs.div_ceil(PANEL);
+        let panels = Panels { range: 0..self.weight.shape().outputs.div_ceil(PANEL), gates: None };
         for uses in uses.chunk_by(|a, b| a.line == b.line) {
             let start = (picture * map.height + uses[0].line) * map.width;
             for from in (0..map.width).step_by(K::MOST_ROWS) {
                 let columns = from..map.width.min(from + K::MOST_ROWS);
                 let pixels = start + columns.start..start + columns.end;
-                multiply(kernel, self.points, self.weight, pixels, panels.clone(), |products| {
+                multiply(kernel, self.points, self.weight, pixels, &panels, |products| {
                     for used in uses {
                         let sums = &mut sums[used.row * length..][..length];
                         (0..size).for_each(|tap| self.add(&products, &columns, (used.tap, tap), sums));
