@@ -32,6 +32,7 @@ pub use attention::{Heads, Mask};
 pub use conv::{Edge, MapSize, Window};
 pub use epilogue::Epilogue;
 pub use isa::Isa;
+pub use memory::prefer_large_pages;
 pub use norm::{GroupNorm, LayerNorm};
 pub use packed::{ALIGNMENT, Bytes, Format, PACKING, PackError, Packed, WeightShape, pack_into};
 

@@ -4,6 +4,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
+use livewebcam_kernels::prefer_large_pages;
+
 /// How many numbers may wait for their next use: 1 GiB of them.
 const MOST: usize = 1 << 28;
 
@@ -33,7 +35,11 @@ impl Buffer {
     pub(super) fn any(length: usize) -> Self {
         let most = length + SPARE;
         let memory = if length < LEAST { None } else { take(most) };
-        let memory = memory.unwrap_or_else(|| vec![0.0; most]);
+        let memory = memory.unwrap_or_else(|| {
+            let memory = vec![0.0; most];
+            prefer_large_pages(&memory);
+            memory
+        });
         let first = memory.as_ptr().align_offset(ALIGNMENT).min(SPARE);
         Self { memory, first, length }
     }

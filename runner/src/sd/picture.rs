@@ -22,8 +22,27 @@ pub(super) fn to_picture(map: &Map) -> Result<Option<RgbImage>> {
     if values.iter().any(|value| value.is_nan()) {
         return Ok(None);
     }
-    let byte = |value: f32| ((value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+    let byte = |value: f32| whole((value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0) as u8;
     let size = map.size();
     let bytes = values.iter().copied().map(byte).collect();
     Ok(RgbImage::from_raw(size.width as u32, size.height as u32, bytes))
+}
+
+/// `round_ties_even` of 0 to 255, for which the processors that all of the runner is compiled for have no instruction.
+fn whole(value: f32) -> f32 {
+    const LEAST_WITHOUT_FRACTION: f32 = 8_388_608.0;
+    value + LEAST_WITHOUT_FRACTION - LEAST_WITHOUT_FRACTION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole;
+
+    #[test]
+    fn numbers_are_rounded_to_even_ones() {
+        for thousandth in 0..=255_000_u32 {
+            let value = thousandth as f32 / 1000.0;
+            assert_eq!(whole(value), value.round_ties_even(), "{value}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::thread::LocalKey;
 
+use crate::memory::prefer_large_pages;
+
 /// What every part of the scratch memory begins at a multiple of, in bytes.
 const ALIGNMENT: usize = 64;
 
@@ -57,7 +59,8 @@ fn lend<R>(memory: &'static LocalKey<Cell<Vec<Line>>>, bytes: usize, work: impl 
     let mut kept = memory.take();
     if kept.len() < lines {
         // The old content is not worth moving.
-        kept = Vec::new();
+        kept = Vec::with_capacity(lines);
+        prefer_large_pages(kept.spare_capacity_mut());
         kept.resize(lines, Line([0; ALIGNMENT]));
     }
     let result = work(Scratch { rest: &mut kept[..lines] });
