@@ -17,7 +17,7 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// AVX-512 with BF16. Products of [`Format::Bf16`](crate::Format::Bf16) weights may round their other operand to bf16,
+    /// AVX-512 with BF16 and VNNI. Products of [`Format::Bf16`](crate::Format::Bf16) weights may round their other operand to bf16,
     /// and attention all of its operands: see [`Cpu::exact`](crate::Cpu::exact).
     Avx512Bf16,
     /// AMX tiles of bf16 besides, which round as well.
