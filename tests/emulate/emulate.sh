@@ -62,13 +62,15 @@ fetch() {
 }
 
 # What Bochs 3.0 gets wrong: that it should claim XFD, the rows and columns of a saved tile configuration, all but half of
-# the rows of saved tiles, whether there are any, the second half of VCVTNE2PS2BF16, and code that is overwritten.
+# the rows of saved tiles, whether there are any, the second half of VCVTNE2PS2BF16, where VDPBF16PS finds its operand in
+# memory, and code that is overwritten.
 mend() {
     sed -i '/BX_ISA_XSAVES))/{n;s/(1<<3)/(1<<3) | (1<<4)/}' cpu/cpuid.cc
     sed -i -e '/vmm16u(8+n) *=/s/\.rows/.bytes_per_row/' -e '/vmmubyte(48+n) *=/s/\.bytes_per_row/.rows/' \
         -e 's/row < BX_TILE_REGISTERS/row < BX_TILE_MAX_ROWS/' -e '/xsave_tiledata_state_xinuse/,/^}/s/== 0/!= 0/' cpu/xsave.cc
     sed -i '/line_mask > mask/d' cpu/icache.h
     sed -i '/bfloat16(op1/s/vmm32u(n)/vmm32u(n - DWORD_ELEMENTS(len))/' cpu/avx/avx512_bf16.cc
+    sed -i '/VDPBF16PS_/s/OP_mVdq32/OP_mVdq/' cpu/decoder/ia_opcodes_evex.def
 }
 
 compile() {
