@@ -43,7 +43,9 @@ impl Dispatcher {
         }
         if !won {
             // Its runner writes the result, unless it dies first.
-            let _ = tokio::time::timeout(STOPPING, self.0.watcher.wait(id)).await;
+            let ended = self.0.watcher.expect(id);
+            self.0.watcher.begin(id);
+            let _ = tokio::time::timeout(STOPPING, ended.verdict()).await;
             self.conclude(id, self.cancelled(model, why)).await?;
         }
         Ok(())
