@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use livewebcam_jobs::batch_script::Serving;
-use livewebcam_jobs::{
-    Author, BatchJob, Claim, DeviceChoice, Failure, Heartbeat, JobFile, JobId, RunnerFile, RunnerId, Stage, local,
-};
+use livewebcam_jobs::{BatchJob, DeviceChoice, Failure, Heartbeat, JobFile, JobId, RunnerFile, RunnerId, Stage, local};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -24,6 +22,7 @@ use self::plan::{Standing, Step, plan};
 use self::runner::{End, Runner};
 use self::trouble::Trouble;
 use super::Dispatcher;
+use super::conclude::claimer;
 use super::pace::Pace;
 use super::paint::{SMALL_FILE, chain};
 use super::watcher::Verdict;
@@ -130,13 +129,13 @@ impl Dispatcher {
         self.0.line.stir();
     }
 
-    /// Ends the runners of a predecessor: their frames are nobody's any more.
-    pub(super) async fn retire_runners(&self) -> Result<(), TransportError> {
+    /// Ends the runners of a predecessor: their frames are nobody's any more. Those that were alive may still conclude them.
+    pub(super) async fn retire_runners(&self) -> Result<HashSet<RunnerId>, TransportError> {
         let entries = self.0.transport.list(&self.0.transport.root().runners()).await?;
         let runners: Vec<BatchJob> =
             entries.iter().filter_map(|entry| entry.name.parse().ok()).map(BatchJob::Runner).collect();
         if runners.is_empty() {
-            return Ok(());
+            return Ok(HashSet::new());
         }
         // Should the scheduler not answer, they find this.
         let ended = self.end_runners(&runners).await;
@@ -149,14 +148,19 @@ impl Dispatcher {
         ended
     }
 
-    async fn end_runners(&self, runners: &[BatchJob]) -> Result<(), TransportError> {
+    async fn end_runners(&self, runners: &[BatchJob]) -> Result<HashSet<RunnerId>, TransportError> {
         let sights = self.0.scheduler.look(runners).await?;
         let alive: Vec<BatchJob> =
             sights.into_iter().filter(|(_, sight)| sight.is_alive()).map(|(runner, _)| runner).collect();
         if !alive.is_empty() {
             tracing::info!(runners = alive.len(), "ending the runners of the last frontend");
         }
-        self.0.scheduler.cancel(&alive).await
+        self.0.scheduler.cancel(&alive).await?;
+        let runner = |job: BatchJob| match job {
+            BatchJob::Runner(id) => Some(id),
+            BatchJob::Frame(_) => None,
+        };
+        Ok(alive.into_iter().filter_map(runner).collect())
     }
 }
 
@@ -479,10 +483,8 @@ impl Dispatcher {
             let job = self.0.transport.root().job(id);
             // An NFS client remembers for a while that a name was missing, until it lists the folder.
             self.0.transport.list(job.path()).await.ok()?;
-            let path = job.file(JobFile::Claim);
-            let json = self.0.transport.read(&path, SMALL_FILE).await.ok()??;
-            let claim = serde_json::from_slice::<Claim>(&json).ok()?;
-            matches!(claim.author, Author::Runner { runner: Some(by), .. } if by == runner).then_some(id)
+            let json = self.0.transport.read(&job.file(JobFile::Claim), SMALL_FILE).await.ok()?;
+            (claimer(json)? == runner).then_some(id)
         };
         stream::iter(jobs).map(claimed).buffer_unordered(BREADTH).filter_map(std::future::ready).collect().await
     }
