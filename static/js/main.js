@@ -22,8 +22,7 @@ const SAID_MS = 8_000;
 /** Milliseconds on the line beyond which smaller frames are better than beautiful ones. */
 const SLOW_LINE_MS = 1000;
 
-const kiosk = new URLSearchParams(location.search).get('kiosk') === '1';
-document.documentElement.classList.toggle('kiosk', kiosk);
+const kiosk = document.documentElement.matches('.kiosk');
 followLink();
 const form = element('painter', HTMLFormElement);
 const video = element('video', HTMLVideoElement);
