@@ -65,7 +65,7 @@ bench-frame: build ## Measure what a frame costs besides painting, here and over
 	cargo bench --profile release --workspace --bench frame
 
 bench-live: build ## Measure warm runners over SSH and Slurm: cost of a frame, frames a second of several visitors; ARGS=
-	@tests/prerequisites.sh munged slurmctld slurmd sbatch sshd ssh sftp-server
+	@tests/prerequisites.sh munged slurmctld slurmd sbatch sshd ssh sftp-server pgrep strace
 	cargo build --release --workspace --example sleeper
 	$(if $(findstring --simulate,$(ARGS)),NODES=25) cargo bench --profile release --workspace --bench live -- $(ARGS)
 

@@ -18,7 +18,7 @@ package_of() {
     git) echo git ;;
     python3) echo python3-venv ;;
     chromedriver) echo chromium-driver ;;
-    chromium | curl | munged | node | shellcheck | slurmctld | slurmd | valgrind | xorriso) echo "$1" | sed 's/^munged$/munge/; s/^node$/nodejs/' ;;
+    chromium | curl | munged | node | shellcheck | slurmctld | slurmd | strace | valgrind | xorriso) echo "$1" | sed 's/^munged$/munge/; s/^node$/nodejs/' ;;
     sbatch | squeue | sinfo | scontrol | scancel) echo slurm-client ;;
     sftp-server) echo openssh-sftp-server ;;
     ssh | scp | sftp | ssh-keygen) echo openssh-client ;;

@@ -63,11 +63,12 @@ export function wireBar(store, settings, tell) {
   store.addEventListener('change', () => store.state.phase === 'idle' && recorder.stop());
 
   let timer = 0;
-  theatre.addEventListener('pointermove', () => {
+  const stir = () => {
     delete theatre.dataset.quiet;
     clearTimeout(timer);
     timer = setTimeout(() => (theatre.dataset.quiet = ''), QUIET_MS);
-  });
+  };
+  for (const kind of ['pointermove', 'fullscreenchange']) theatre.addEventListener(kind, stir);
 
   part('views').addEventListener('change', ({ target }) => setView(/** @type {HTMLInputElement} */ (target).value));
   button('save').addEventListener('click', save);

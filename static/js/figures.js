@@ -19,7 +19,7 @@ function runnersText(runners) {
   const [device, ...others] = new Set(runners.map((runner) => runner.device).filter(Boolean));
   const name = (runners.length === 1 ? 'runner' : 'runners') + (device && others.length === 0 ? 'On' : '');
   const coming = runners.filter(({ state }) => state === 'pending' || state === 'starting').length;
-  const text = say(name, { count: runners.length, device });
+  const text = say(name, { count: runners.length, device: device === 'cpu' ? 'CPU' : 'GPU' });
   return coming > 0 ? `${text}, ${say('coming', { count: coming })}` : text;
 }
 
@@ -55,9 +55,9 @@ export class FigureLine {
     if (!figures || (now - this.#writtenAt < EVERY_MS && !part('figures').hidden)) return;
     this.#writtenAt = now;
     part('rate').textContent = live && figures.rate ? rateText(figures.rate) : '';
-    part('delay').textContent = duration(figures.delay);
+    part('delay').textContent = say('delay', { time: duration(figures.delay) });
     const shown = figures.parts.filter(([, ms]) => ms >= 0.5);
-    part('parts').textContent = shown.map(([name, ms]) => `${words[name]} ${Math.round(ms)}`).join(' · ') + ' ms';
+    part('parts').textContent = shown.map(([name, ms]) => `${words[name]}\u00a0${Math.round(ms)}`).join(' · ') + '\u00a0ms';
     const whole = figures.parts.reduce((sum, [, ms]) => sum + ms, 0) || 1;
     let left = 0;
     for (const [name, ms] of figures.parts) {

@@ -6,7 +6,6 @@ import { ControlPanel } from './controls.js';
 import { button, element } from './dom.js';
 import { FrameCutter, extent, fit } from './frames.js';
 import { listen } from './keys.js';
-import { kiosk, watchForRest } from './kiosk.js';
 import { followLink } from './link.js';
 import { Loop } from './loop.js';
 import { CameraPicker } from './picker.js';
@@ -23,6 +22,7 @@ const SAID_MS = 8_000;
 /** Milliseconds on the line beyond which smaller frames are better than beautiful ones. */
 const SLOW_LINE_MS = 1000;
 
+const kiosk = document.documentElement.matches('.kiosk');
 followLink();
 const form = element('painter', HTMLFormElement);
 const video = element('video', HTMLVideoElement);
@@ -190,7 +190,8 @@ window.addEventListener('pagehide', stop);
 offerPresets();
 store.set({ view: kiosk ? 'picture' : (recall().view ?? 'picture') });
 if (kiosk) {
-  watchForRest(video, () => {
+  const { attend } = await import('./kiosk.js');
+  attend(store, video, (image) => view.showStyle(image), () => {
     stop();
     store.set({ painting: null, trouble: null });
     panel.reset();

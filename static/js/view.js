@@ -1,5 +1,6 @@
 // Draws the state: the picture, what covers it, and which tools there are.
 
+import { Backdrop } from './backdrop.js';
 import { PictureCanvas } from './canvas.js';
 import { button, calm, element, part } from './dom.js';
 import { FigureLine } from './figures.js';
@@ -14,7 +15,7 @@ const FADE_MS = 400;
 export class View {
   figures = new FigureLine();
   #store;
-  #glow = element('glow', HTMLCanvasElement);
+  #backdrop = new Backdrop(element('glow', HTMLCanvasElement));
   #video = element('video', HTMLVideoElement);
   #picture = new PictureCanvas(element('picture', HTMLCanvasElement));
   #decoding = 0;
@@ -39,12 +40,12 @@ export class View {
     part('main').style.setProperty('--aspect', String(width / height));
   }
 
-  /** Before there is a picture, the ground takes the colours of the chosen style. */
-  async showStyle() {
-    const image = part('palette').querySelector('input:checked + .swatch img');
-    if (!(image instanceof HTMLImageElement) || this.#store.state.painting) return;
-    await image.decode().catch(() => {}); // without it the ground stays plain
-    if (image.naturalWidth && !this.#store.state.painting) this.#glowLike(image);
+  /**
+   * Before there is a picture, the ground shows a style: the chosen one.
+   * @param {Element | null} image
+   */
+  showStyle(image = part('palette').querySelector('input:checked + .swatch img')) {
+    if (!this.#store.state.painting) this.#backdrop.show(image);
   }
 
   /** @param {Set<string>} changed */
@@ -150,14 +151,9 @@ export class View {
     if (number < this.#drawn || !this.#store.state.painting) return bitmap.close();
     this.#drawn = number;
     this.shape(bitmap.width, bitmap.height);
-    if (!calm.matches || !this.figures.gap) this.#glowLike(bitmap);
+    if (!calm.matches || !this.figures.gap) this.#backdrop.glow(bitmap);
     const live = this.#store.state.phase === 'live';
     this.#picture.show(bitmap, live ? (this.figures.gap ?? 0) : FADE_MS);
     this.figures.add(painting, live);
-  }
-
-  /** @param {CanvasImageSource} source */
-  #glowLike(source) {
-    this.#glow.getContext('2d')?.drawImage(source, 0, 0, this.#glow.width, this.#glow.height);
   }
 }

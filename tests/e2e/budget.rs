@@ -53,3 +53,18 @@ async fn the_page_stays_small_and_at_home() {
     browser.close().await;
     site.close().await;
 }
+
+/// Nothing moves away from under a finger: the sum of layout shifts, as browsers score them.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_jumps_while_the_page_loads() {
+    let site = Site::open().await;
+    let browser = Browser::open(Camera::Missing).await;
+    for page in ["", "?kiosk=1"] {
+        browser.go(&format!("{}/{page}", site.page)).await;
+        browser.until("document.querySelector('#glow').dataset.style === ''").await;
+        let shifts: f64 = browser.call(include_str!("scripts/shifts.js"), &[]).await;
+        assert!(shifts < 0.02, "/{page} jumps by {shifts}");
+    }
+    browser.close().await;
+    site.close().await;
+}

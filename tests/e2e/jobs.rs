@@ -13,6 +13,8 @@ const HOSTILE: &str = "<script>document.title = 'taken'</script> \" ' & {{ 7 * 7
 async fn paint(browser: &Browser) -> JobId {
     let photo = clip::photo("chelsea.png").canonicalize().expect("a photograph");
     browser.type_into("#input", &photo.to_string_lossy()).await;
+    // The page paints it by itself too, and of two frames that wait the newer one would take the other's place.
+    browser.until("!document.querySelector('#picture').hidden").await;
     browser.call(include_str!("scripts/paint.js"), &[json!(HOSTILE)]).await
 }
 
@@ -101,9 +103,7 @@ async fn the_wall_of_jobs_is_live_and_can_be_filtered() {
     let site = Site::with_models(&["sd15"]).await;
     let visitor = Browser::open(Camera::Missing).await;
     visitor.go(&site.page).await;
-    // The page paints the photograph by itself too.
     paint(&visitor).await;
-    visitor.until("!document.querySelector('#picture').hidden").await;
     let first: Vec<String> = site.jobs().iter().rev().map(ToString::to_string).collect();
 
     let operator = Browser::open(Camera::Missing).await;

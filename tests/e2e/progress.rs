@@ -17,10 +17,10 @@ async fn the_quiet_line_tells_of_runners_and_the_line_where_there_is_something_t
     let cases = [
         (json!({}), "0 of 8 frames in work"),
         (json!({ "runners": [], "waiting": 0, "policy": "warm" }), "0 of 8 frames in work"),
-        (json!({ "runners": [runner("cpu", "idle")] }), "1 runner on cpu · 0 of 8 frames in work"),
+        (json!({ "runners": [runner("cpu", "idle")] }), "1 runner on CPU · 0 of 8 frames in work"),
         (
             json!({ "runners": [runner("cuda", "painting"), runner("cuda", "starting"), runner("", "pending")], "waiting": 5 }),
-            "3 runners on cuda, 2 starting · 0 of 8 frames in work · 5 waiting",
+            "3 runners on GPU, 2 starting · 0 of 8 frames in work · 5 waiting",
         ),
         (json!({ "runners": [runner("cpu", "idle"), runner("metal", "idle")] }), "2 runners · 0 of 8 frames in work"),
     ];

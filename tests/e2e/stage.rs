@@ -52,6 +52,28 @@ async fn the_camera_is_in_the_corner_beside_or_under_the_picture() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_screen_shows_the_picture_alone_after_a_while() {
+    let site = Site::open().await;
+    let browser = Browser::open(Camera::Photograph).await;
+    browser.go(&site.page).await;
+    painted(&browser).await;
+    browser.click("#fullscreen").await;
+    browser.until("document.fullscreenElement === document.querySelector('#theatre')").await;
+    let bar = "getComputedStyle(document.querySelector('#bar')).opacity";
+    browser.until(&format!("{bar} === '1'")).await;
+    let (camera, tools) = (place(&browser, "#camera").await, place(&browser, "#bar").await);
+    assert!(camera[3] <= tools[1], "{camera:?} under {tools:?}");
+    // The button that was clicked still has the focus.
+    browser.until(&format!("{bar} === '0'")).await;
+    assert_eq!(browser.eval::<String>("document.activeElement.id").await, "fullscreen");
+    browser.type_text("f").await;
+    browser.until("document.fullscreenElement === null").await;
+    assert_eq!(browser.console().await, [""; 0]);
+    browser.close().await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_sends_nothing_and_keeps_the_camera() {
     let site = Site::open().await;
     let browser = Browser::open(Camera::Photograph).await;

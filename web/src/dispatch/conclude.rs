@@ -2,11 +2,13 @@
 //!
 //! Whatever happens here, `result.json` is won by exactly one author; losing it means that the runner finished after all.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use livewebcam_jobs::{
-    BatchJob, Claim, Failure, JobDir, JobFile, JobId, Marker, Outcome, Stage, Status, local, model_key,
+    Author, BatchJob, Claim, Failure, JobDir, JobFile, JobId, Marker, Outcome, RunnerId, Stage, Status, local,
+    model_key,
 };
 
 use super::Dispatcher;
@@ -21,12 +23,13 @@ const STOPPING: Duration = Duration::from_secs(30);
 impl Dispatcher {
     /// Nobody wants this job any more. If nobody has claimed it, nobody will; else its runner is told to stop.
     pub(super) async fn cancel(&self, id: JobId, model: &str, why: &str) {
-        if let Err(error) = self.try_cancel(id, model, why).await {
+        if let Err(error) = self.try_cancel(id, model, why, STOPPING).await {
             tracing::warn!(job = %id, error = chain(&error), "the job was not cancelled; the next start concludes it");
         }
     }
 
-    async fn try_cancel(&self, id: JobId, model: &str, why: &str) -> Result<(), TransportError> {
+    /// A runner that has claimed the job gets `patience` to conclude it.
+    async fn try_cancel(&self, id: JobId, model: &str, why: &str, patience: Duration) -> Result<(), TransportError> {
         let job = self.0.transport.root().job(id);
         let won = self.claim(id).await?;
         // In either case before the scheduler ends the job: whoever sees it end then knows that it was cancelled.
@@ -43,7 +46,9 @@ impl Dispatcher {
         }
         if !won {
             // Its runner writes the result, unless it dies first.
-            let _ = tokio::time::timeout(STOPPING, self.0.watcher.wait(id)).await;
+            let ended = self.0.watcher.expect(id);
+            self.0.watcher.begin(id);
+            let _ = tokio::time::timeout(patience, ended.verdict()).await;
             self.conclude(id, self.cancelled(model, why)).await?;
         }
         Ok(())
@@ -137,13 +142,21 @@ impl Dispatcher {
         self.0.transport.publish_exclusively(&path, &local::to_json(&claim)).await
     }
 
-    /// Concludes what a predecessor left unfinished: nobody waits for it any more.
-    pub(super) async fn conclude_orphan(&self, id: JobId) -> Result<(), TransportError> {
+    /// Concludes what a predecessor left unfinished: nobody waits for it any more. Warm runners outside `alive`, where that is
+    /// known, write no result.
+    pub(super) async fn conclude_orphan(
+        &self,
+        id: JobId,
+        alive: Option<&HashSet<RunnerId>>,
+    ) -> Result<(), TransportError> {
         let job = self.0.transport.root().job(id);
         let request = self.0.transport.read(&job.file(JobFile::Request), SMALL_FILE).await?;
+        let claim = self.0.transport.read(&job.file(JobFile::Claim), SMALL_FILE).await?;
         let model = model_of(request);
         tracing::info!(job = %id, "cancelling what the last frontend left unfinished");
-        self.try_cancel(id, &model, "the server was restarted").await
+        let ended = alive.zip(claimer(claim)).is_some_and(|(alive, runner)| !alive.contains(&runner));
+        let patience = if ended { Duration::ZERO } else { STOPPING };
+        self.try_cancel(id, &model, "the server was restarted", patience).await
     }
 
     /// Cancels a job at somebody's wish, in the background.
@@ -159,6 +172,14 @@ impl Dispatcher {
             // The visitor's request, if one still waits, learns of it at once.
             dispatcher.0.watcher.tell(id, Verdict::Done);
         });
+    }
+}
+
+/// The warm runner that has claimed a job.
+pub(super) fn claimer(json: Option<Vec<u8>>) -> Option<RunnerId> {
+    match serde_json::from_slice::<Claim>(&json?).ok()?.author {
+        Author::Runner { runner, .. } => runner,
+        Author::Frontend { .. } => None,
     }
 }
 

@@ -160,6 +160,8 @@ impl Dispatcher {
         let mut durations = Durations::default();
 
         listed.waits(false);
+        // Before there is anything that a newer frame, its visitor or a runner's end could conclude.
+        let expected = self.0.watcher.expect(id);
         let start = Instant::now();
         let staged = self.within("staging", deadlines.stage, self.stage(id, retry_of, order), PaintError::Stage).await;
         if let Err(error) = staged {
@@ -184,9 +186,10 @@ impl Dispatcher {
             durations.submit_ms = milliseconds(start);
         }
         listed.waits(true);
+        self.0.watcher.begin(id);
 
         let verdict = tokio::select! {
-            verdict = self.0.watcher.wait(id) => verdict,
+            verdict = expected.verdict() => verdict,
             () = tokio::time::sleep(seconds(deadline)) => {
                 self.cancel(id, model, "the deadline passed").await;
                 return Err(PaintError::Deadline { stage: "the job", seconds: deadline }.into());

@@ -19,12 +19,16 @@ impl Dispatcher {
     /// Reads every job directory once: concluded jobs go into the sweeper's books, unfinished ones are cancelled, and markers
     /// that nobody will look at any more go away.
     pub(super) async fn recover(&self) -> Result<(), TransportError> {
-        if let Err(error) = self.retire_runners().await {
-            tracing::warn!(
-                error = chain(&error),
-                "runners of the last frontend were not ended; they leave by themselves"
-            );
-        }
+        let alive = match self.retire_runners().await {
+            Ok(alive) => Some(alive),
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "runners of the last frontend were not ended; they leave by themselves"
+                );
+                None
+            }
+        };
         let root = self.0.transport.root();
         let entries = self.0.transport.list(&root.jobs()).await?;
         let ids: HashSet<JobId> =
@@ -38,7 +42,7 @@ impl Dispatcher {
                 (id, Some(status)) => self.0.sweeper.found(id, status),
             }
         }
-        let conclude: Vec<_> = orphans.into_iter().map(|id| self.conclude_orphan(id)).collect();
+        let conclude: Vec<_> = orphans.into_iter().map(|id| self.conclude_orphan(id, alive.as_ref())).collect();
         let concluded: Vec<_> = stream::iter(conclude).buffer_unordered(ORPHANS).collect().await;
         for error in concluded.into_iter().filter_map(Result::err) {
             tracing::warn!(error = chain(&error), "a job of the last frontend was not concluded");

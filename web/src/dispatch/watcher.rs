@@ -48,8 +48,19 @@ pub(super) struct Watcher {
 }
 
 enum Message {
-    Wait(JobId, oneshot::Sender<Verdict>),
+    Expect(JobId, oneshot::Sender<Verdict>),
+    Begin(JobId),
     Tell(JobId, Verdict),
+}
+
+/// The end of a job that is expected.
+pub(super) struct Expected(oneshot::Receiver<Verdict>);
+
+impl Expected {
+    /// Resolves when the job has ended; the deadline is the caller's.
+    pub(super) async fn verdict(self) -> Verdict {
+        self.0.await.unwrap_or(Verdict::Done)
+    }
 }
 
 impl Watcher {
@@ -77,11 +88,16 @@ impl Watcher {
         Self { messages }
     }
 
-    /// Resolves when the job has ended. Bounded by the frames in flight; the deadline is the caller's.
-    pub(super) async fn wait(&self, id: JobId) -> Verdict {
+    /// From now on nothing that is told of the job is lost. Nobody looks for its end before [`Watcher::begin`].
+    pub(super) fn expect(&self, id: JobId) -> Expected {
         let (sender, receiver) = oneshot::channel();
-        let _ = self.messages.send(Message::Wait(id, sender));
-        receiver.await.unwrap_or(Verdict::Done)
+        let _ = self.messages.send(Message::Expect(id, sender));
+        Expected(receiver)
+    }
+
+    /// The job can end by itself now. Bounded by the frames in flight.
+    pub(super) fn begin(&self, id: JobId) {
+        let _ = self.messages.send(Message::Begin(id));
     }
 
     /// Lets everybody who waits for the job know.
@@ -120,8 +136,10 @@ impl Events {
     }
 }
 
+#[derive(Default)]
 struct Waiting {
     listeners: Vec<oneshot::Sender<Verdict>>,
+    begun: bool,
     missing: u32,
 }
 
@@ -143,7 +161,7 @@ impl Round {
         let mut asked = Instant::now();
         loop {
             self.forget_the_gone();
-            if self.waiting.is_empty() {
+            if !self.waiting.values().any(|waiting| waiting.begun) {
                 let message = inbox.recv().await;
                 let Some(message) = message else { return };
                 self.take(message);
@@ -160,7 +178,9 @@ impl Round {
             tokio::select! {
                 message = inbox.recv() => {
                     let Some(message) = message else { return };
-                    self.take(message);
+                    if !self.take(message) {
+                        continue;
+                    }
                 }
                 () = self.events.changed.notified() => announced = true,
                 () = ended_somewhere(self.scheduler.as_deref()) => ended = true,
@@ -176,14 +196,16 @@ impl Round {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    /// Whether a look is worth its while now.
+    fn take(&mut self, message: Message) -> bool {
+        let begins = matches!(message, Message::Begin(_));
         match message {
-            Message::Wait(id, listener) => {
-                let waiting = self.waiting.entry(id).or_insert_with(|| Waiting { listeners: Vec::new(), missing: 0 });
-                waiting.listeners.push(listener);
-            }
+            Message::Expect(id, listener) => self.waiting.entry(id).or_default().listeners.push(listener),
+            // It may have been told of meanwhile.
+            Message::Begin(id) => self.waiting.get_mut(&id).into_iter().for_each(|waiting| waiting.begun = true),
             Message::Tell(id, verdict) => self.conclude(id, &verdict),
         }
+        begins
     }
 
     /// Nobody waits any longer for a frame that was cancelled.
@@ -236,7 +258,8 @@ impl Round {
 
     /// One question to the scheduler, for all frames. No answer means that the last known state holds.
     async fn ask(&mut self, scheduler: &Scheduler) {
-        let ids: Vec<JobId> = self.waiting.keys().copied().collect();
+        let begun = self.waiting.iter().filter(|(_, waiting)| waiting.begun);
+        let ids: Vec<JobId> = begun.map(|(id, _)| *id).collect();
         if ids.is_empty() {
             return;
         }
@@ -292,5 +315,36 @@ impl Events {
             self.changed.notify_one();
         }
         came
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_told_of_a_job_before_it_begins_is_not_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = Settings::load(None, []).expect("the defaults");
+        settings.cluster.root = folder.path().to_owned();
+        let transport = Arc::new(Transport::connect(&settings).await.expect("a tree"));
+        for folder in transport.root().skeleton() {
+            transport.create_dir(&folder).await.expect("a folder");
+        }
+        let watcher = Watcher::start(&transport, None, &settings, &Journeys::default());
+        let (early, late) = (JobId::new(), JobId::new());
+        let (superseded, mut done) = (watcher.expect(early), Box::pin(watcher.expect(late).verdict()));
+        watcher.tell(early, Verdict::Superseded);
+        watcher.begin(early);
+        assert_eq!(superseded.verdict().await, Verdict::Superseded);
+
+        let marker = transport.root().marker(&Marker::Done, late);
+        std::fs::write(marker, "").expect("a marker");
+        tokio::time::sleep(2 * BEHIND_EVENTS).await;
+        assert_eq!(done.as_mut().now_or_never(), None, "nothing has begun, and yet somebody looked");
+        watcher.begin(late);
+        assert_eq!(done.await, Verdict::Done);
     }
 }

@@ -13,7 +13,7 @@ use crate::application::State;
 use crate::dispatch::chain;
 use crate::guard::Visitor;
 
-/// `GET /`.
+/// `GET /`; with `?kiosk=1` for open days.
 pub(super) async fn index(request: HttpRequest, state: Data<State>, visitor: Visitor) -> HttpResponse {
     let mut context = Context::new();
     context.insert("models", &offered(state.catalog.models()));
@@ -21,6 +21,7 @@ pub(super) async fn index(request: HttpRequest, state: Data<State>, visitor: Vis
     context.insert("version", env!("CARGO_PKG_VERSION"));
     context.insert("jobs_link", &state.operator.is_operator(&request));
     context.insert("prompts", &state.settings.page.prompts);
+    context.insert("kiosk", &request.query_string().split('&').any(|parameter| parameter == "kiosk=1"));
     with_cookie(render(&state, &request, "index.html", context), &visitor)
 }
 

@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use livewebcam_jobs::{Author, JobFile, JobId, Marker, Status};
+use livewebcam::settings::PolicyChoice;
+use livewebcam_jobs::{Author, JobFile, JobId, Marker, RunnerId, Status};
 
 use crate::pictures;
 use crate::runners::SLEEP;
@@ -48,6 +49,27 @@ async fn a_start_cancels_what_was_left_unfinished_and_empties_the_index() {
     assert_eq!(fs::read(tree.dir(done).file(JobFile::Outcome)).expect("a result"), result);
     assert_eq!(tree.markers(), [""; 0]);
     site.paint().await.expect(200);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_does_not_wait_for_warm_runners_that_are_gone() {
+    let tree = Arc::new(Tree::new());
+    let claimed: Vec<JobId> = (0..6).map(|_| tree.stage(|_| {})).collect();
+    let runner = RunnerId::new();
+    for id in &claimed {
+        let claim = format!(r#"{{"by": "runner", "host": "node7", "pid": 1, "runner": "{runner}", "nonce": "0"}}"#);
+        fs::write(tree.dir(*id).file(JobFile::Claim), claim).expect("a claim");
+        tree.mark(&Marker::Running, *id);
+    }
+    let begun = Instant::now();
+    let site = Site::on(tree.clone(), |settings| settings.cluster.policy = PolicyChoice::Warm).await;
+    // One that lives would be given half a minute.
+    assert!(begun.elapsed() < Duration::from_secs(20), "the start took {:?}", begun.elapsed());
+    for id in claimed {
+        assert_eq!(tree.outcome(id).expect("a result by the time of the start").status, Status::Cancelled);
+    }
+    assert_eq!(tree.markers(), [""; 0]);
     site.stop().await;
 }
 

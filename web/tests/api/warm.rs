@@ -142,6 +142,22 @@ async fn a_runner_that_dies_takes_no_frame_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_cannot_be_read_at_once_is_read_later() {
+    let site = site(|settings| settings.deadlines.job = 60.0).await;
+    // In a session of its own, because the runner's ends with it.
+    let later = "setsid sh -c 'sleep 2; rmdir claim.json; mv claim claim.json' &";
+    let hidden = format!("(cd jobs/$job && mv claim.json claim && mkdir claim.json && {later})");
+    replace(
+        &site.tree,
+        &format!("if mkdir died 2>/dev/null; then\n take \"$@\"\n {hidden}\n kill -9 $$\nfi\nexec bin/real \"$@\""),
+    );
+    let answer = site.paint().await.expect(200);
+    let [first, second] = site.tree.jobs()[..] else { panic!("{:?}", site.tree.jobs()) };
+    assert_eq!((answer.job(), site.tree.request(second).retry_of), (second, Some(first)));
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_frame_is_tried_twice_and_no_more() {
     let site = site(|_| {}).await;
     replace(&site.tree, "take \"$@\"\nkill -9 $$");

@@ -3,20 +3,18 @@
 //! The fleet asks the scheduler about all of them in one question, and reads their heartbeats, every few seconds and only
 //! while there are any. A runner that dies takes no frame along: whoever waits for one that it had claimed is told.
 
+mod estate;
 mod plan;
 mod runner;
 mod trouble;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use livewebcam_jobs::batch_script::Serving;
-use livewebcam_jobs::{
-    Author, BatchJob, Claim, DeviceChoice, Failure, Heartbeat, JobFile, JobId, RunnerFile, RunnerId, Stage, local,
-};
+use livewebcam_jobs::{BatchJob, DeviceChoice, Failure, Heartbeat, RunnerFile, RunnerId, Stage, local};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -29,8 +27,7 @@ use super::paint::{SMALL_FILE, chain};
 use super::watcher::Verdict;
 use crate::scheduler::SubmitError;
 use crate::settings::{PLACES_PER_RUNNER, Policy, seconds};
-use crate::text::printable;
-use crate::transport::{REMOVED_PREFIX, TransportError};
+use crate::transport::TransportError;
 
 /// After so long without news, what was known of idle runners is looked at again before a frame relies on it.
 const QUIET: Duration = Duration::from_secs(1);
@@ -38,10 +35,6 @@ const QUIET: Duration = Duration::from_secs(1);
 const THOUGHT: Duration = Duration::from_millis(500);
 /// Files that are read at once.
 const BREADTH: usize = 32;
-/// Directories of runners that are kept after their end, for their logs.
-const KEPT: usize = 50;
-/// How much of a log goes into a failure's detail.
-const LOG_TAIL: u64 = 4096;
 
 /// A runner, as `/serverinfo` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -130,13 +123,13 @@ impl Dispatcher {
         self.0.line.stir();
     }
 
-    /// Ends the runners of a predecessor: their frames are nobody's any more.
-    pub(super) async fn retire_runners(&self) -> Result<(), TransportError> {
+    /// Ends the runners of a predecessor: their frames are nobody's any more. Those that were alive may still conclude them.
+    pub(super) async fn retire_runners(&self) -> Result<HashSet<RunnerId>, TransportError> {
         let entries = self.0.transport.list(&self.0.transport.root().runners()).await?;
         let runners: Vec<BatchJob> =
             entries.iter().filter_map(|entry| entry.name.parse().ok()).map(BatchJob::Runner).collect();
         if runners.is_empty() {
-            return Ok(());
+            return Ok(HashSet::new());
         }
         // Should the scheduler not answer, they find this.
         let ended = self.end_runners(&runners).await;
@@ -149,14 +142,19 @@ impl Dispatcher {
         ended
     }
 
-    async fn end_runners(&self, runners: &[BatchJob]) -> Result<(), TransportError> {
+    async fn end_runners(&self, runners: &[BatchJob]) -> Result<HashSet<RunnerId>, TransportError> {
         let sights = self.0.scheduler.look(runners).await?;
         let alive: Vec<BatchJob> =
             sights.into_iter().filter(|(_, sight)| sight.is_alive()).map(|(runner, _)| runner).collect();
         if !alive.is_empty() {
             tracing::info!(runners = alive.len(), "ending the runners of the last frontend");
         }
-        self.0.scheduler.cancel(&alive).await
+        self.0.scheduler.cancel(&alive).await?;
+        let runner = |job: BatchJob| match job {
+            BatchJob::Runner(id) => Some(id),
+            BatchJob::Frame(_) => None,
+        };
+        Ok(alive.into_iter().filter_map(runner).collect())
     }
 }
 
@@ -405,10 +403,17 @@ impl Fleet {
                 words
             }
         };
+        let placed = self.dispatcher.0.line.placed(&model);
+        let claimed = match self.dispatcher.claimed_by(id, placed).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(runner = %id, error = chain(&error), "what the runner had claimed is not known; trying again");
+                return;
+            }
+        };
         self.runners.remove(&id);
         let log = self.dispatcher.0.transport.root().warm_runner(id).file(RunnerFile::Log);
-        let placed = self.dispatcher.0.line.placed(&model);
-        for job in self.dispatcher.claimed_by(id, placed).await {
+        for job in claimed {
             self.dispatcher.0.watcher.tell(job, Verdict::Dead { words: words.clone(), log: log.clone() });
         }
         if painted == 0 && !told && self.dispatcher.0.line.demand().contains_key(&model) {
@@ -470,57 +475,4 @@ async fn launch(dispatcher: &Dispatcher, id: RunnerId, model: &str, idle_exit: O
     }
     transport.replace(&runner.file(RunnerFile::Submission), &local::to_json(&submission), 0o600).await?;
     Ok(())
-}
-
-impl Dispatcher {
-    /// Which of these jobs this runner has claimed.
-    async fn claimed_by(&self, runner: RunnerId, jobs: Vec<JobId>) -> Vec<JobId> {
-        let claimed = |id: JobId| async move {
-            let job = self.0.transport.root().job(id);
-            // An NFS client remembers for a while that a name was missing, until it lists the folder.
-            self.0.transport.list(job.path()).await.ok()?;
-            let path = job.file(JobFile::Claim);
-            let json = self.0.transport.read(&path, SMALL_FILE).await.ok()??;
-            let claim = serde_json::from_slice::<Claim>(&json).ok()?;
-            matches!(claim.author, Author::Runner { runner: Some(by), .. } if by == runner).then_some(id)
-        };
-        stream::iter(jobs).map(claimed).buffer_unordered(BREADTH).filter_map(std::future::ready).collect().await
-    }
-
-    /// The end of a log, fit to be shown.
-    pub(super) async fn tail_of(&self, log: &Path) -> String {
-        match self.0.transport.read_tail(log, LOG_TAIL).await {
-            Ok(Some((log, _))) => printable(&String::from_utf8_lossy(&log)),
-            Ok(None) => "there is no slurm.log: it died before its first line".to_owned(),
-            Err(error) => format!("slurm.log cannot be read: {}", chain(&error)),
-        }
-    }
-
-    /// Removes the directories of runners that ended long ago, in the background.
-    fn sweep_runners_later(&self) {
-        let dispatcher = self.clone();
-        self.spawn(async move {
-            if let Err(error) = dispatcher.sweep_runners().await {
-                tracing::warn!(error = chain(&error), "directories of old runners were not removed");
-            }
-        });
-    }
-
-    async fn sweep_runners(&self) -> Result<(), TransportError> {
-        let folder = self.0.transport.root().runners();
-        let entries = self.0.transport.list(&folder).await?;
-        for entry in entries.iter().filter(|entry| entry.is_dir && entry.name.starts_with(REMOVED_PREFIX)) {
-            self.0.transport.remove_folder(&folder.join(&entry.name)).await?;
-        }
-        let alive: HashSet<RunnerId> = self.runners().into_iter().map(|runner| runner.id).collect();
-        let mut ended: Vec<RunnerId> =
-            entries.iter().filter_map(|entry| entry.name.parse().ok()).filter(|id| !alive.contains(id)).collect();
-        ended.sort_unstable();
-        // A runner that has just been started may not be on the board yet.
-        let beyond = ended.len().saturating_sub(KEPT + self.0.settings.max_runners());
-        for id in &ended[..beyond] {
-            self.0.transport.remove_folder(self.0.transport.root().warm_runner(*id).path()).await?;
-        }
-        Ok(())
-    }
 }
