@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::gemm::PANEL;
+use crate::memory::{fence, is_streamed, stream};
 use crate::moments::Moments;
 use crate::simd::{Simd, Task};
 use crate::{Activation, Cpu};
@@ -60,8 +62,9 @@ impl Cpu {
         y.par_chunks_mut(picture).zip(x.par_chunks(picture)).for_each(|(y, x)| {
             let moments = Moments::of_groups(self, x, row, channels, norm.groups, norm.eps);
             let affine = &Affine::new(norm, &moments, row);
+            let streamed = row.is_multiple_of(PANEL) && is_streamed(y);
             y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
-                self.run(Normalise { x, affine, activation: norm.activation, y });
+                self.run(Normalise { x, affine, activation: norm.activation, streamed, y });
             });
         });
     }
@@ -99,11 +102,28 @@ impl Affine {
     }
 }
 
+impl Affine {
+    /// Of some rows, and the activation.
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, activation: Activation, x: &[f32], y: &mut [f32]) {
+        let Self { mean, scale, bias } = self;
+        for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
+            let columns = mean.iter().zip(scale).zip(bias);
+            for ((y, x), ((mean, scale), bias)) in y.iter_mut().zip(x).zip(columns) {
+                *y = simd.mul_add(x - mean, *scale, *bias);
+            }
+        }
+        activation.apply(simd, y);
+    }
+}
+
 /// Normalises rows, of which the last may be shorter.
 struct Normalise<'a> {
     x: &'a [f32],
     affine: &'a Affine,
     activation: Activation,
+    /// Whether `y`, whole lines of the cache, is written past it.
+    streamed: bool,
     y: &'a mut [f32],
 }
 
@@ -112,18 +132,23 @@ impl Task for Normalise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Affine { mean, scale, bias } = self.affine;
-        let row = mean.len();
+        let row = self.affine.mean.len();
         let block = (BLOCK / row).max(1) * row;
-        for (y, x) in self.y.chunks_mut(block).zip(self.x.chunks(block)) {
-            for (y, x) in y.chunks_mut(row).zip(x.chunks(row)) {
-                let columns = mean.iter().zip(scale).zip(bias);
-                for ((y, x), ((mean, scale), bias)) in y.iter_mut().zip(x).zip(columns) {
-                    *y = simd.mul_add(x - mean, *scale, *bias);
-                }
+        if !self.streamed {
+            for (y, x) in self.y.chunks_mut(block).zip(self.x.chunks(block)) {
+                self.affine.apply(simd, self.activation, x, y);
             }
-            self.activation.apply(simd, y);
+            return;
         }
+        let mut lines = vec![0.0; block];
+        for (y, x) in self.y.chunks_mut(block).zip(self.x.chunks(block)) {
+            let lines = &mut lines[..y.len()];
+            self.affine.apply(simd, self.activation, x, lines);
+            for (line, y) in lines.as_chunks().0.iter().zip(y.as_chunks_mut().0) {
+                stream(line, y);
+            }
+        }
+        fence();
     }
 }
 

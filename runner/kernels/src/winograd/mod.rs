@@ -4,9 +4,10 @@
 //! each of which the channels are summed by a product of matrices; what comes out is interpolated. Transforms and sums are
 //! in `f32`; what operands are made of, [`Points`] says.
 //!
-//! A band of tiles at a time is transformed to memory that all threads share. Tasks then take some tiles of it and some
-//! panels of the weight, which are transformed, too: by the task, a block of channels at a time, so that they take no further
-//! memory, or for all tasks beforehand, where that is less work. The sums stay in the second cache.
+//! Where there are many tiles, a task takes some of them all the way. Otherwise, tiles are transformed beforehand, to memory
+//! that all threads share, and tasks take some tiles of it and some panels of the weight. That is transformed beforehand,
+//! too, where several tasks need the same panels and it is not too large, or else by each task, a block of channels at a time.
+//! The sums stay in the second cache.
 
 #[cfg(target_arch = "x86_64")]
 mod fixed;
@@ -42,8 +43,15 @@ const POINTS: usize = REACH * REACH;
 /// The most tiles of a task.
 const TILES: usize = 96;
 
-/// The most panels of a task.
+/// The most panels that are multiplied before their result is written.
 const PANELS: usize = 2;
+
+/// The most tiles of a task that transforms them itself: they and their sums stay in the second cache where there are not
+/// too many channels.
+const BLOCK_TILES: usize = 48;
+
+/// The least of such tasks: with fewer, there are more weights than tiles, which tasks then should have more of.
+const BLOCKS: usize = 16;
 
 /// How many numbers of transformed tiles a band has for each thread, and at least for all of them: a few MiB, which stay in
 /// the last cache.
@@ -82,27 +90,33 @@ pub(crate) fn run_fixed(kernel: Avx512Bf16, product: Product<'_>) {
 fn run_at<P: Points>(points: P, product: Product<'_>) {
     let Product { patches, weight, epilogue, y, .. } = product;
     let layer = Layer { points, patches, weight, epilogue, tiles: Tiles::of(patches.out()) };
-    let y = Output::new(y);
-    let all = layer.tiles.count();
-    let shares = P::SHARED_WEIGHTS && all > TILES;
-    let most = (rayon::current_num_threads() * BAND.start).max(BAND.end) / (POINTS * weight.shape().channels);
-    let band = even(all, most.max(BAND_TILES), P::ROWS);
-    let (tiles, panels) = layer.cut(band.min(all));
-    let bands: Vec<_> = split(0..all, band).into_iter().map(|band| split(band, tiles)).collect();
-    let of_band = |blocks: &Vec<Range<usize>>| blocks.iter().map(|block| layer.size(block.len())).sum();
-    let inputs = bands.iter().map(of_band).fold(Size::default(), Size::max);
-    let weights = if shares { layer.size(PANEL) * layer.panels() } else { Size::default() };
-    Scratch::shared(inputs.bytes::<P>() + weights.bytes::<P>(), |mut scratch| {
-        let mut inputs = inputs.take::<P>(&mut scratch);
-        let mut weights = weights.take::<P>(&mut scratch);
-        if shares {
+    let y = &Output::new(y);
+    let tiles = layer.tiles.count();
+    let weights = if P::SHARED_WEIGHTS && tiles > TILES { layer.size(PANEL) * layer.panels() } else { Size::default() };
+    let bands =
+        if weights == Size::default() || tiles < BLOCKS * BLOCK_TILES { layer.bands() } else { Bands::default() };
+    Scratch::shared(weights.bytes::<P>() + bands.size.bytes::<P>(), |mut scratch| {
+        let shared = (weights != Size::default()).then(|| {
+            let mut weights = weights.take::<P>(&mut scratch);
             layer.transform_weights(&mut weights);
-        }
-        for blocks in bands {
-            layer.transform_inputs(&blocks, &mut inputs);
-            layer.multiply(&blocks, panels, inputs.view(), shares.then(|| weights.view()), &y);
+            weights
+        });
+        match shared.as_ref().map(Store::view) {
+            Some(weights) if bands.blocks.is_empty() => layer.run_in_blocks(weights, y),
+            weights => layer.run_in_bands(&bands, bands.size.take::<P>(&mut scratch), weights, y),
         }
     });
+}
+
+/// The tiles of a layer in parts.
+#[derive(Default)]
+struct Bands {
+    /// Of each band, the tiles of each task.
+    blocks: Vec<Vec<Range<usize>>>,
+    /// The panels of each task.
+    panels: usize,
+    /// Of the largest band.
+    size: Size,
 }
 
 /// The size of parts of `all`, at most `most`, that are about as large as one another and multiples of `of`.
@@ -112,6 +126,14 @@ fn even(all: usize, most: usize, of: usize) -> usize {
 
 fn split(range: Range<usize>, part: usize) -> Vec<Range<usize>> {
     range.clone().step_by(part).map(|from| from..range.end.min(from + part)).collect()
+}
+
+/// The weights of some panels.
+enum Right<'a, N> {
+    /// Transformed already, and these are the next channels.
+    Ready(View<'a, N>),
+    /// To be transformed, a block of channels at a time.
+    Own { store: Store<'a, N>, values: &'a mut [f32] },
 }
 
 #[derive(Clone, Copy)]
@@ -124,6 +146,84 @@ struct Layer<'a, P> {
 }
 
 impl<P: Points> Layer<'_, P> {
+    /// A task takes some tiles all the way.
+    fn run_in_blocks(&self, weights: View<'_, P::Number>, y: &Output<'_>) {
+        let all = self.tiles.count();
+        split(0..all, even(all, BLOCK_TILES, P::ROWS)).into_par_iter().for_each(|block| {
+            let (size, sums) = (self.size(block.len()), self.sums(block.len(), PANELS));
+            Scratch::with(size.bytes::<P>() + bytes_of::<f32>(sums), |mut scratch| {
+                let mut inputs = size.take::<P>(&mut scratch);
+                let sums = scratch.take(sums);
+                for part in self.inputs_of(std::slice::from_ref(&block), &mut inputs) {
+                    self.points.simd().run(part);
+                }
+                for panels in split(0..self.panels(), PANELS) {
+                    let mut weights = Right::Ready(weights.from(self.size(PANEL) * panels.start));
+                    self.multiply(block.clone(), inputs.view(), panels, &mut weights, sums, y);
+                }
+            });
+        });
+    }
+
+    fn bands(&self) -> Bands {
+        let all = self.tiles.count();
+        let most = (rayon::current_num_threads() * BAND.start).max(BAND.end);
+        let band = even(all, (most / (POINTS * self.weight.shape().channels)).max(BAND_TILES), P::ROWS);
+        let (tiles, panels) = self.cut(band.min(all));
+        let blocks: Vec<_> = split(0..all, band).into_iter().map(|band| split(band, tiles)).collect();
+        let of_band = |blocks: &Vec<Range<usize>>| blocks.iter().map(|block| self.size(block.len())).sum();
+        let size = blocks.iter().map(of_band).fold(Size::default(), Size::max);
+        Bands { blocks, panels, size }
+    }
+
+    /// A band of tiles at a time is transformed before tasks take some of its tiles and some panels of the weight.
+    fn run_in_bands(
+        &self,
+        bands: &Bands,
+        mut inputs: Store<'_, P::Number>,
+        weights: Option<View<'_, P::Number>>,
+        y: &Output<'_>,
+    ) {
+        for blocks in &bands.blocks {
+            let parts: Vec<_> = self.inputs_of(blocks, &mut inputs).collect();
+            parts.into_par_iter().for_each(|part| self.points.simd().run(part));
+            self.multiply_band(blocks, bands.panels, inputs.view(), weights, y);
+        }
+    }
+
+    fn multiply_band(
+        &self,
+        blocks: &[Range<usize>],
+        panels: usize,
+        inputs: View<'_, P::Number>,
+        weights: Option<View<'_, P::Number>>,
+        y: &Output<'_>,
+    ) {
+        let mut parts = Vec::new();
+        let mut at = Size::default();
+        for block in blocks {
+            let from = inputs.from(at);
+            at = at + self.size(block.len());
+            parts.extend(split(0..self.panels(), panels).into_iter().map(|panels| (block.clone(), from, panels)));
+        }
+        parts.into_par_iter().for_each(|(block, from, panels)| {
+            let (size, values) = match weights {
+                Some(_) => (Size::default(), 0),
+                None => (Strides::new::<P>(panels.len() * PANEL, self.channels()[0].len()).size(), P::WEIGHT_VALUES),
+            };
+            let sums = self.sums(block.len(), panels.len());
+            let bytes = size.bytes::<P>() + bytes_of::<f32>(values) + bytes_of::<f32>(sums);
+            Scratch::with(bytes, |mut scratch| {
+                let mut right = match weights {
+                    Some(weights) => Right::Ready(weights.from(self.size(PANEL) * panels.start)),
+                    None => Right::Own { store: size.take::<P>(&mut scratch), values: scratch.take(values) },
+                };
+                let sums = scratch.take(sums);
+                self.multiply(block, from, panels, &mut right, sums, y);
+            });
+        });
+    }
+
     fn channels(&self) -> Vec<Range<usize>> {
         let all = self.weight.shape().channels;
         split(0..all, even(all, P::CHANNELS, PANEL))
@@ -151,16 +251,25 @@ impl<P: Points> Layer<'_, P> {
         (tiles, panels)
     }
 
-    /// Transforms blocks of tiles: for each, there is one for each block of channels, `[tiles][channels]` at each point.
-    fn transform_inputs(&self, blocks: &[Range<usize>], to: &mut Store<'_, P::Number>) {
+    /// How many sums some tiles have at all points for some panels.
+    fn sums(&self, tiles: usize, panels: usize) -> usize {
+        POINTS * (tiles * panels * PANEL + GAP)
+    }
+
+    /// What transforms blocks of tiles: for each, there is one for each block of channels, `[tiles][channels]` at each point.
+    fn inputs_of<'a>(
+        &'a self,
+        blocks: &'a [Range<usize>],
+        to: &'a mut Store<'_, P::Number>,
+    ) -> impl Iterator<Item = Inputs<'a, P>> {
         let all = self.channels();
-        let parts = blocks.iter().flat_map(|block| all.iter().map(|channels| (block.clone(), channels.clone())));
+        let parts =
+            blocks.iter().flat_map(move |block| all.clone().into_iter().map(|channels| (block.clone(), channels)));
         let strides = parts.clone().map(|(block, channels)| Strides::new::<P>(block.len(), channels.len()));
-        let parts: Vec<_> = parts.zip(to.operands(strides)).collect();
-        parts.into_par_iter().for_each(|((range, channels), to)| {
+        parts.zip(to.operands(strides)).map(|((range, channels), to)| {
             let &Self { points, patches, tiles, .. } = self;
-            points.simd().run(Inputs { points, patches, tiles, range, channels, to });
-        });
+            Inputs { points, patches, tiles, range, channels, to }
+        })
     }
 
     /// Transforms all panels of the weight: for each, there is one block for each block of channels, `[channels][16]` at each
@@ -179,108 +288,71 @@ impl<P: Points> Layer<'_, P> {
         });
     }
 
+    /// Multiplies some tiles with some panels of the weight, and writes the result.
     fn multiply(
-        &self,
-        blocks: &[Range<usize>],
-        panels: usize,
-        inputs: View<'_, P::Number>,
-        weights: Option<View<'_, P::Number>>,
-        y: &Output<'_>,
-    ) {
-        let mut parts = Vec::new();
-        let mut at = Size::default();
-        for block in blocks {
-            let from = inputs.from(at);
-            at = at + self.size(block.len());
-            parts.extend(split(0..self.panels(), panels).into_iter().map(|panels| (block.clone(), from, panels)));
-        }
-        parts.into_par_iter().for_each(|(block, from, panels)| {
-            let weights = weights.map(|weights| weights.from(self.size(PANEL) * panels.start));
-            self.multiply_block(block, from, panels, weights, y);
-        });
-    }
-
-    /// Multiplies some tiles with some panels of the weight, and writes the result. `weights` are transformed here if there are
-    /// none yet.
-    fn multiply_block(
         &self,
         tiles: Range<usize>,
         mut inputs: View<'_, P::Number>,
         panels: Range<usize>,
-        mut weights: Option<View<'_, P::Number>>,
+        weights: &mut Right<'_, P::Number>,
+        sums: &mut [f32],
         y: &Output<'_>,
     ) {
         let points = self.points;
-        let all = self.channels();
         let of_panel = tiles.len() * PANEL;
         let stride = panels.len() * of_panel + GAP;
-        let (size, values) = match weights {
-            Some(_) => (Size::default(), 0),
-            None => (Strides::new::<P>(panels.len() * PANEL, all[0].len()).size(), P::WEIGHT_VALUES),
-        };
-        let bytes = bytes_of::<f32>(POINTS * stride) + size.bytes::<P>() + bytes_of::<f32>(values);
-        Scratch::with(bytes, |mut scratch| {
-            let sums: &mut [f32] = scratch.take(POINTS * stride);
-            let mut own = size.take::<P>(&mut scratch);
-            let values: &mut [f32] = scratch.take(values);
-            for channels in all {
-                let (width, add) = (channels.len(), channels.start > 0);
-                let (right, strides, next) = match weights {
-                    Some(all) => (all, Strides::new::<P>(PANEL, width), self.size(PANEL)),
-                    None => {
-                        let strides = Strides::new::<P>(panels.len() * PANEL, width);
-                        let mut to = strides.operand(&mut own);
-                        for (index, panel) in panels.clone().enumerate() {
-                            let weights = Weights { weight: self.weight, panel, channels: channels.clone() };
-                            points.simd().run(Transform { points, weights, index, values, to: &mut to });
-                        }
-                        let next = Size { numbers: PANEL * width, scales: P::SCALES * PANEL };
-                        (own.view(), strides, next)
-                    }
-                };
-                let left = Strides::new::<P>(tiles.len(), width);
-                for point in 0..POINTS {
-                    let a = inputs.side(left.point(point), left.rows(), Size::default());
-                    for first in (0..panels.len()).step_by(P::PANELS) {
-                        let count = P::PANELS.min(panels.len() - first);
-                        let size = next * (count - 1) + Strides::new::<P>(PANEL, width).rows();
-                        let b = right.side(strides.point(point) + next * first, size, next);
-                        let c = &mut sums[point * stride + first * of_panel..][..count * of_panel];
-                        let block = Block {
-                            rows: tiles.len(),
-                            panels: count,
-                            inputs: width,
-                            a_stride: width,
-                            b_stride: next.numbers,
-                            c_stride: of_panel,
-                            add,
-                        };
-                        // SAFETY: the slices are as long as the block, and those of weights and sums begin at multiples of
-                        // 64 bytes.
-                        unsafe { points.multiply(block, a, b, c) };
-                    }
+        for channels in self.channels() {
+            let (width, add) = (channels.len(), channels.start > 0);
+            let one = Strides::new::<P>(PANEL, width);
+            let (right, strides, next) = match weights {
+                Right::Ready(all) => {
+                    let this = *all;
+                    *all = all.from(one.size());
+                    (this, one, self.size(PANEL))
                 }
-                inputs = inputs.from(left.size());
-                weights = weights.map(|weights| weights.from(Strides::new::<P>(PANEL, width).size()));
+                Right::Own { store, values } => {
+                    let strides = Strides::new::<P>(panels.len() * PANEL, width);
+                    let mut to = strides.operand(store);
+                    for (index, panel) in panels.clone().enumerate() {
+                        let weights = Weights { weight: self.weight, panel, channels: channels.clone() };
+                        points.simd().run(Transform { points, weights, index, values, to: &mut to });
+                    }
+                    (store.view(), strides, one.rows())
+                }
+            };
+            let left = Strides::new::<P>(tiles.len(), width);
+            for point in 0..POINTS {
+                let a = inputs.side(left.point(point), left.rows(), Size::default());
+                for first in (0..panels.len()).step_by(P::PANELS) {
+                    let count = P::PANELS.min(panels.len() - first);
+                    let size = next * (count - 1) + one.rows();
+                    let b = right.side(strides.point(point) + next * first, size, next);
+                    let c = &mut sums[point * stride + first * of_panel..][..count * of_panel];
+                    let block = Block {
+                        rows: tiles.len(),
+                        panels: count,
+                        inputs: width,
+                        a_stride: width,
+                        b_stride: next.numbers,
+                        c_stride: of_panel,
+                        add,
+                    };
+                    // SAFETY: the slices are as long as the block, and those of weights and sums begin at multiples of 64
+                    // bytes.
+                    unsafe { points.multiply(block, a, b, c) };
+                }
             }
-            let finish = Finish {
-                outputs: self.weight.shape().outputs,
-                rows_per_picture: self.patches.rows_per_picture(),
-                epilogue: self.epilogue,
-                gated: false,
-            };
-            let outputs = Outputs {
-                tiles: self.tiles,
-                range: tiles,
-                panels,
-                from: sums,
-                stride,
-                out: self.patches.out(),
-                finish,
-                y,
-            };
-            // SAFETY: tasks have different tiles or different panels.
-            unsafe { outputs.run(points.simd()) };
-        });
+            inputs = inputs.from(left.size());
+        }
+        let finish = Finish {
+            outputs: self.weight.shape().outputs,
+            rows_per_picture: self.patches.rows_per_picture(),
+            epilogue: self.epilogue,
+            gated: false,
+        };
+        let outputs =
+            Outputs { tiles: self.tiles, range: tiles, panels, from: sums, stride, out: self.patches.out(), finish, y };
+        // SAFETY: tasks have different tiles or different panels.
+        unsafe { outputs.run(points.simd()) };
     }
 }

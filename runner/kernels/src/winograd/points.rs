@@ -26,7 +26,7 @@ pub(super) trait Points: Copy + Send + Sync {
     /// See [`Points::INPUT_VALUES`].
     const WEIGHT_VALUES: usize;
 
-    /// Whether tasks share transformed weights, where several need the same ones, rather than transform them each.
+    /// Whether weights are transformed once for all where there are many tiles.
     const SHARED_WEIGHTS: bool;
 
     /// The rows of the largest tile of sums.
