@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::gemm::PANEL;
-use crate::memory::{fence, is_streamed, stream};
+use crate::memory::{fence, is_streamed};
 use crate::moments::Moments;
 use crate::simd::{Simd, Task};
 use crate::{Activation, Cpu};
@@ -145,7 +145,7 @@ impl Task for Normalise<'_> {
             let lines = &mut lines[..y.len()];
             self.affine.apply(simd, self.activation, x, lines);
             for (line, y) in lines.as_chunks().0.iter().zip(y.as_chunks_mut().0) {
-                stream(line, y);
+                simd.stream(line, y);
             }
         }
         fence();

@@ -6,9 +6,10 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_stream_ps,
 };
 
+use crate::memory::stream;
 use crate::{Cpu, Isa};
 
 /// Why a token of a [`Cpu`]'s instruction set can be made.
@@ -55,6 +56,12 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// To memory.
     fn store(self, vector: Self::Vector, to: &mut [f32; 16]);
+
+    /// As [`stream`].
+    #[inline(always)]
+    fn stream(self, values: &[f32; 16], to: &mut [f32; 16]) {
+        stream(values, to);
+    }
 
     /// `a · b + c` of each, as [`Simd::mul_add`].
     fn mul_add_each(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
@@ -217,6 +224,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn stream(self, values: &[f32; 16], to: &mut [f32; 16]) {
+        if to.as_ptr().addr().is_multiple_of(64) {
+            // SAFETY: there are sixteen, and they begin with a line.
+            unsafe { _mm512_stream_ps(to.as_mut_ptr(), _mm512_loadu_ps(values.as_ptr())) };
+        } else {
+            *to = *values;
+        }
+    }
+
+    #[inline(always)]
     fn mul_add_each(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -275,6 +292,16 @@ impl Simd for Avx512Bf16 {
     fn store(self, vector: __m512, to: &mut [f32; 16]) {
         // SAFETY: there are sixteen.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) };
+    }
+
+    #[inline(always)]
+    fn stream(self, values: &[f32; 16], to: &mut [f32; 16]) {
+        if to.as_ptr().addr().is_multiple_of(64) {
+            // SAFETY: there are sixteen, and they begin with a line.
+            unsafe { _mm512_stream_ps(to.as_mut_ptr(), _mm512_loadu_ps(values.as_ptr())) };
+        } else {
+            *to = *values;
+        }
     }
 
     #[inline(always)]

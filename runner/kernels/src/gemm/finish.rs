@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::PANEL;
 use crate::activation::Apply;
 use crate::math::{at_least, gelu};
-use crate::memory::{fence, is_streamed, stream};
+use crate::memory::{fence, is_streamed, prefetch};
 use crate::simd::{Simd, Task};
 use crate::{Activation, Epilogue};
 
@@ -125,6 +125,13 @@ impl Finish<'_> {
         simd.run(Compiled(self, rows, y));
     }
 
+    /// Fetches what [`put`](Finish::put) will need besides its sums.
+    #[inline(always)]
+    pub(crate) fn foresee(&self, row: usize, panel: usize) {
+        let residual = self.epilogue.residual.and_then(|values| values.get(row * self.outputs + panel * PANEL..));
+        prefetch(residual.and_then(|values| values.get(..PANEL)).unwrap_or_default());
+    }
+
     /// Writes those of one row of one panel. [`Output::written`] must follow at the end of a task.
     ///
     /// # Safety
@@ -140,7 +147,7 @@ impl Finish<'_> {
             let sums = self.apply(simd, sums, row, first, |values, first| {
                 *values[first..].first_chunk().expect("there are sixteen")
             });
-            if y.streamed { stream(&sums, part) } else { *part = sums }
+            if y.streamed { simd.stream(&sums, part) } else { *part = sums }
         } else {
             let sums = self.apply(simd, sums, row, first, |values, first| {
                 let mut lanes = [0.0; PANEL];

@@ -73,6 +73,9 @@ impl Outputs<'_> {
         let [a, b, c, d, e, f] = &*columns;
         let (picture, top, left) = self.tiles.at(tile);
         for i in 0..TILE.min(self.out.height - top) {
+            // The next tile's is the next in the row, if there is one.
+            let next = (picture * self.out.height + top + i) * self.out.width + left + TILE;
+            (next..next + TILE).for_each(|row| self.finish.foresee(row, panel));
             let pixels = output(simd, [&a[i], &b[i], &c[i], &d[i], &e[i], &f[i]]);
             let row = (picture * self.out.height + top + i) * self.out.width + left;
             for (j, sums) in pixels.into_iter().enumerate().take(self.out.width - left) {
