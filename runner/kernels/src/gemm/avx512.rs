@@ -107,7 +107,7 @@ impl Avx512Bf16 {
     }
 }
 
-/// Calls `$tile` for tiles of as many rows as it can take, until all rows of the block are done.
+/// Calls `$tile` for tiles of twelve rows, and for one of the rest.
 macro_rules! by_rows {
     ($block:ident, |$row:ident| $tile:ident::<_, $panels:ident>($($argument:expr),*)) => {{
         let mut $row = 0;
@@ -115,21 +115,19 @@ macro_rules! by_rows {
             $tile::<ROWS, $panels>($($argument),*);
             $row += ROWS;
         }
-        let rest = $block.rows - $row;
-        if rest & 8 != 0 {
-            $tile::<8, $panels>($($argument),*);
-            $row += 8;
-        }
-        if rest & 4 != 0 {
-            $tile::<4, $panels>($($argument),*);
-            $row += 4;
-        }
-        if rest & 2 != 0 {
-            $tile::<2, $panels>($($argument),*);
-            $row += 2;
-        }
-        if rest & 1 != 0 {
-            $tile::<1, $panels>($($argument),*);
+        match $block.rows - $row {
+            0 => {}
+            1 => $tile::<1, $panels>($($argument),*),
+            2 => $tile::<2, $panels>($($argument),*),
+            3 => $tile::<3, $panels>($($argument),*),
+            4 => $tile::<4, $panels>($($argument),*),
+            5 => $tile::<5, $panels>($($argument),*),
+            6 => $tile::<6, $panels>($($argument),*),
+            7 => $tile::<7, $panels>($($argument),*),
+            8 => $tile::<8, $panels>($($argument),*),
+            9 => $tile::<9, $panels>($($argument),*),
+            10 => $tile::<10, $panels>($($argument),*),
+            11.. => $tile::<11, $panels>($($argument),*),
         }
     }};
 }
