@@ -144,8 +144,9 @@ async fn a_runner_that_dies_takes_no_frame_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_cannot_be_read_at_once_is_read_later() {
     let site = site(|settings| settings.deadlines.job = 60.0).await;
-    // In a session of its own, because the runner's ends with it.
-    let later = "setsid sh -c 'sleep 2; rmdir claim.json; mv claim claim.json' &";
+    // In a session of its own, because the runner's ends with it, and the runner must not end before it has that.
+    let later = "setsid sh -c 'mkdir own; sleep 2; rmdir claim.json own; mv claim claim.json' & \
+                 until [ -d own ]; do sleep 0.02; done";
     let hidden = format!("(cd jobs/$job && mv claim.json claim && mkdir claim.json && {later})");
     replace(
         &site.tree,
