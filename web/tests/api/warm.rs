@@ -147,7 +147,7 @@ async fn a_claim_that_cannot_be_read_at_once_is_read_later() {
     // In a session of its own, because the runner's ends with it, and the runner must not end before it has that.
     let later = "setsid sh -c 'mkdir own; sleep 2; rmdir claim.json own; mv claim claim.json' & \
                  until [ -d own ]; do sleep 0.02; done";
-    let hidden = format!("(cd jobs/$job && mv claim.json claim && mkdir claim.json && {later})");
+    let hidden = format!("(cd jobs/$job; mv claim.json claim; mkdir claim.json; {later})");
     replace(
         &site.tree,
         &format!("if mkdir died 2>/dev/null; then\n take \"$@\"\n {hidden}\n kill -9 $$\nfi\nexec bin/real \"$@\""),
