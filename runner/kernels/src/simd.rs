@@ -181,6 +181,50 @@ impl Simd for Avx2 {
     }
 }
 
+/// What is the same on all processors with AVX-512: sixteen numbers are a register.
+#[cfg(target_arch = "x86_64")]
+macro_rules! on_avx512 {
+    () => {
+        type Vector = __m512;
+
+        const SUMS: usize = 24;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m512 {
+            // SAFETY: it is made only where the processor has these features; so below.
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn load(self, values: &[f32; 16]) -> __m512 {
+            // SAFETY: there are sixteen.
+            unsafe { _mm512_loadu_ps(values.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn store(self, vector: __m512, to: &mut [f32; 16]) {
+            // SAFETY: there are sixteen.
+            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) };
+        }
+
+        #[inline(always)]
+        fn stream(self, values: &[f32; 16], to: &mut [f32; 16]) {
+            if to.as_ptr().addr().is_multiple_of(64) {
+                // SAFETY: there are sixteen, and they begin with a line.
+                unsafe { _mm512_stream_ps(to.as_mut_ptr(), _mm512_loadu_ps(values.as_ptr())) };
+            } else {
+                *to = *values;
+            }
+        }
+
+        #[inline(always)]
+        fn mul_add_each(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+    };
+}
+
 /// AVX-512 F, BW, DQ and VL.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug)]
@@ -201,43 +245,7 @@ impl Avx512 {
 
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx512 {
-    type Vector = __m512;
-
-    const SUMS: usize = 24;
-
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m512 {
-        // SAFETY: it is made only where the processor has these features; so below.
-        unsafe { _mm512_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    fn load(self, values: &[f32; 16]) -> __m512 {
-        // SAFETY: there are sixteen.
-        unsafe { _mm512_loadu_ps(values.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn store(self, vector: __m512, to: &mut [f32; 16]) {
-        // SAFETY: there are sixteen.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) };
-    }
-
-    #[inline(always)]
-    fn stream(self, values: &[f32; 16], to: &mut [f32; 16]) {
-        if to.as_ptr().addr().is_multiple_of(64) {
-            // SAFETY: there are sixteen, and they begin with a line.
-            unsafe { _mm512_stream_ps(to.as_mut_ptr(), _mm512_loadu_ps(values.as_ptr())) };
-        } else {
-            *to = *values;
-        }
-    }
-
-    #[inline(always)]
-    fn mul_add_each(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
+    on_avx512!();
 
     #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
@@ -272,43 +280,7 @@ impl Avx512Bf16 {
 
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx512Bf16 {
-    type Vector = __m512;
-
-    const SUMS: usize = 24;
-
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m512 {
-        // SAFETY: it is made only where the processor has these features; so below.
-        unsafe { _mm512_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    fn load(self, values: &[f32; 16]) -> __m512 {
-        // SAFETY: there are sixteen.
-        unsafe { _mm512_loadu_ps(values.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn store(self, vector: __m512, to: &mut [f32; 16]) {
-        // SAFETY: there are sixteen.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) };
-    }
-
-    #[inline(always)]
-    fn stream(self, values: &[f32; 16], to: &mut [f32; 16]) {
-        if to.as_ptr().addr().is_multiple_of(64) {
-            // SAFETY: there are sixteen, and they begin with a line.
-            unsafe { _mm512_stream_ps(to.as_mut_ptr(), _mm512_loadu_ps(values.as_ptr())) };
-        } else {
-            *to = *values;
-        }
-    }
-
-    #[inline(always)]
-    fn mul_add_each(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
+    on_avx512!();
 
     #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
