@@ -155,6 +155,37 @@ fn a_linear_layer_is_a_convolution_of_points() {
 }
 
 #[test]
+fn what_is_not_a_number_stays_near_its_pixel() {
+    let mut problem = Problem::random(2, map(1, 40, 40, 64), SAME, 32, Parts(1, Activation::None));
+    let (row, column, outputs) = (21, 18, problem.shape.outputs);
+    for strange in [f32::NAN, f32::INFINITY] {
+        problem.x[(row * 40 + column) * 64 + 7] = strange;
+        problem.on_each_cpu(|cpu, weight, format| {
+            let mut y = vec![0.0; 40 * 40 * outputs];
+            cpu.conv2d(&problem.x, problem.size, problem.window, weight, problem.epilogue(), &mut y);
+            for (pixel, y) in y.chunks_exact(outputs).enumerate() {
+                let away = (pixel / 40).abs_diff(row).max((pixel % 40).abs_diff(column));
+                let what = format!("{}, {format:?}: {away} pixels from {strange}", cpu.isa());
+                assert!(away > 1 || y.iter().all(|y| !y.is_finite()), "{what}");
+                assert!(away < 8 || y.iter().all(|y| y.is_finite()), "{what}");
+            }
+        });
+    }
+}
+
+#[test]
+fn an_empty_map_becomes_the_bias() {
+    let mut problem = Problem::random(2, map(1, 40, 40, 64), SAME, 32, Parts(1, Activation::None));
+    problem.x.fill(0.0);
+    problem.on_each_cpu(|cpu, weight, format| {
+        let mut y = vec![f32::NAN; 40 * 40 * 32];
+        cpu.conv2d(&problem.x, problem.size, problem.window, weight, problem.epilogue(), &mut y);
+        let bias = problem.bias.as_deref().expect("a bias");
+        assert!(y.chunks_exact(32).all(|y| y == bias), "{}, {format:?}", cpu.isa());
+    });
+}
+
+#[test]
 fn gates_are_the_second_half() {
     for (rows, inputs, width) in [(1, 1, 1), (5, 7, 3), (13, 96, 16), (300, 320, 160)] {
         let parts = Parts(1, Activation::None);
