@@ -13,13 +13,13 @@ use crate::amx::Amx;
 use crate::simd::Avx512Bf16;
 
 /// The rows of a tile register.
-const TILE_ROWS: usize = 16;
+pub(super) const TILE_ROWS: usize = 16;
 
 /// The inputs of a tile register.
-const TILE_INPUTS: usize = 32;
+pub(super) const TILE_INPUTS: usize = 32;
 
 /// How many bytes of each panel are fetched ahead in a step: four groups of rows fetch all that the next call reads.
-const AHEAD: usize = 256;
+pub(super) const AHEAD: usize = 256;
 
 impl Kernel for Amx {
     type Simd = Avx512Bf16;
@@ -60,19 +60,23 @@ impl Kernel for Amx {
     }
 
     unsafe fn multiply(self, block: Block, a: *const bf16, b: *const bf16, c: *mut f32) {
+        let steps = block.inputs / TILE_INPUTS;
         for (index, row) in (0..block.rows).step_by(2 * TILE_ROWS).enumerate() {
-            let steps = block.inputs / TILE_INPUTS;
             let next = b.wrapping_add(block.panels * block.b_stride).wrapping_byte_add(index * steps * AHEAD);
+            let first = a.wrapping_add(row * block.a_stride);
+            let tiles = Tiles {
+                a: [first, first.wrapping_add(TILE_ROWS * block.a_stride)],
+                a_stride: block.a_stride,
+                runs: &Runs { count: 1, steps, jump: 0 },
+                b,
+                b_stride: block.b_stride,
+                c: c.wrapping_add(row * PANEL),
+                c_stride: block.c_stride,
+                add: block.add,
+                next,
+            };
             // SAFETY: `row` stays below the block's, and the caller's memory has all of those.
-            unsafe {
-                let tiles = Tiles { block, steps, a: a.add(row * block.a_stride), b, c: c.add(row * PANEL), next };
-                match (block.rows - row > TILE_ROWS, block.panels) {
-                    (true, 2) => tiles.two_by_two(),
-                    (true, _) => tiles.two_by_one(),
-                    (false, 2) => tiles.one_by_two(),
-                    (false, _) => tiles.one_by_one(),
-                }
-            }
+            unsafe { tiles.multiply(block.rows - row > TILE_ROWS, block.panels == 2) };
         }
     }
 }
@@ -97,36 +101,60 @@ static CONFIGURATION: Configuration = {
     all
 };
 
-/// Up to four tiles of sums.
+/// The inputs of tiles: as many runs of steps, each of which takes [`TILE_INPUTS`], one after the other in memory. A run
+/// begins `jump` bytes after the end of the one before.
 #[derive(Clone, Copy)]
-struct Tiles {
-    block: Block,
-    steps: usize,
-    a: *const bf16,
-    b: *const bf16,
-    c: *mut f32,
-    next: *const bf16,
+#[repr(C)]
+pub(super) struct Runs {
+    pub(super) count: usize,
+    pub(super) steps: usize,
+    pub(super) jump: usize,
+}
+
+/// Up to four tiles of sums: of two tiles of rows and two panels.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles<'a> {
+    /// The first inputs of both tiles of rows.
+    pub(super) a: [*const bf16; 2],
+    /// From one row to the next.
+    pub(super) a_stride: usize,
+    pub(super) runs: &'a Runs,
+    /// `[inputs / 2][16][2]`, and the next panel `b_stride` after it.
+    pub(super) b: *const bf16,
+    pub(super) b_stride: usize,
+    /// `[32][16]`, and the next panel `c_stride` after it.
+    pub(super) c: *mut f32,
+    pub(super) c_stride: usize,
+    /// Whether to add to what is in `c`.
+    pub(super) add: bool,
+    /// The first of two panels that are fetched to the second cache.
+    pub(super) next: *const bf16,
 }
 
 /// Defines a function that computes some tiles of sums. Registers: `rdi` and `rsi` are the two panels' sums; `r8` and `r9`
 /// the two tiles of rows, `r10` bytes from row to row; `r11` and `rdx` the two panels of weights; `rax` the bytes of a row
-/// of weights or sums; `r12` and `r13` what is fetched ahead; `ecx` counts the steps.
+/// of weights or sums; `r12` and `r13` what is fetched ahead; `r15` the runs, `r14` counts them; `rcx` says whether to add,
+/// and then counts the steps.
 macro_rules! tiles {
     ($name:ident, add: [$($add:literal)*], new: [$($new:literal)*], step: [$($step:literal)*], end: [$($end:literal)*]) => {
         /// # Safety
         /// As many tiles of rows and panels are in memory, and the tiles are configured.
         unsafe fn $name(self) {
-            let Self { block, steps, a, b, c, next } = self;
+            let Self { a, a_stride, runs, b, b_stride, c, c_stride, add, next } = self;
             // SAFETY: it reads and writes what the caller promises to be there; fetching ahead never fails.
             unsafe {
                 asm!(
-                    "test r14d, r14d",
+                    "test ecx, ecx",
                     "jz 2f",
                     $($add,)*
                     "jmp 3f",
                     "2:",
                     $($new,)*
                     "3:",
+                    "mov r14, [r15]",
+                    "4:",
+                    "mov rcx, [r15 + 8]",
+                    "5:",
                     $($step,)*
                     "prefetcht1 [r12]",
                     "prefetcht1 [r12 + 64]",
@@ -142,21 +170,26 @@ macro_rules! tiles {
                     "add rdx, 1024",
                     "add r12, 256",
                     "add r13, 256",
-                    "dec ecx",
-                    "jnz 3b",
+                    "dec rcx",
+                    "jnz 5b",
+                    "add r8, [r15 + 16]",
+                    "add r9, [r15 + 16]",
+                    "dec r14",
+                    "jnz 4b",
                     $($end,)*
                     in("rdi") c,
-                    in("rsi") c.wrapping_add(block.c_stride),
-                    inout("r8") a => _,
-                    inout("r9") a.wrapping_add(TILE_ROWS * block.a_stride) => _,
-                    in("r10") 2 * block.a_stride,
+                    in("rsi") c.wrapping_add(c_stride),
+                    inout("r8") a[0] => _,
+                    inout("r9") a[1] => _,
+                    in("r10") 2 * a_stride,
                     inout("r11") b => _,
-                    inout("rdx") b.wrapping_add(block.b_stride) => _,
+                    inout("rdx") b.wrapping_add(b_stride) => _,
                     in("rax") 64usize,
                     inout("r12") next => _,
-                    inout("r13") next.wrapping_add(block.b_stride) => _,
-                    inout("ecx") steps as u32 => _,
-                    in("r14d") u32::from(block.add),
+                    inout("r13") next.wrapping_add(b_stride) => _,
+                    inout("rcx") usize::from(add) => _,
+                    out("r14") _,
+                    in("r15") std::ptr::from_ref(runs),
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),
@@ -166,7 +199,24 @@ macro_rules! tiles {
     };
 }
 
-impl Tiles {
+impl Tiles<'_> {
+    /// Computes the tiles of one or two tiles of rows and one or two panels.
+    ///
+    /// # Safety
+    /// They are in memory, and the tiles are configured.
+    #[inline(always)]
+    pub(super) unsafe fn multiply(self, two_rows: bool, two_panels: bool) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (two_rows, two_panels) {
+                (true, true) => self.two_by_two(),
+                (true, false) => self.two_by_one(),
+                (false, true) => self.one_by_two(),
+                (false, false) => self.one_by_one(),
+            }
+        }
+    }
+
     tiles!(two_by_two,
     add: [
         "tileloadd tmm0, [rdi + rax*1]"

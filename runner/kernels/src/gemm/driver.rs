@@ -38,10 +38,10 @@ pub(super) struct Panels {
 
 /// Panels that are multiplied at once: `first`, and `count - 1` more, each `step` further.
 #[derive(Clone, Copy)]
-struct Call {
-    first: usize,
-    count: usize,
-    step: usize,
+pub(super) struct Call {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) step: usize,
 }
 
 impl Panels {
@@ -51,7 +51,7 @@ impl Panels {
     }
 
     /// All of them, `most` at a time.
-    fn calls(&self, most: usize) -> Vec<Call> {
+    pub(super) fn calls(&self, most: usize) -> Vec<Call> {
         let Self { range: Range { start, end }, gates } = *self;
         match gates {
             None => {
@@ -80,6 +80,7 @@ impl Product<'_> {
             let finish = |sums: Sums<'_>| {
                 // SAFETY: tasks have different rows or different panels.
                 unsafe { finish.run(kernel.simd(), sums, y) };
+                y.written();
             };
             kernel.session(|| multiply(kernel, patches, weight, rows, &Panels { range, gates }, finish));
         });
@@ -174,7 +175,7 @@ pub(super) fn multiply<K: Kernel>(
                 unsafe { kernel.multiply(block, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
             }
         }
-        finish(Sums { c, c_rows: whole_rows, rows, panels: panels.range.clone() });
+        finish(Sums { c, c_rows: whole_rows, first: 0, rows, panels: panels.range.clone() });
     });
 }
 

@@ -60,12 +60,14 @@ pub(crate) struct Finish<'a> {
 pub(crate) struct Sums<'a> {
     pub(crate) c: &'a [f32],
     pub(crate) c_rows: usize,
+    /// Which of `c`'s rows is the first of `rows`.
+    pub(crate) first: usize,
     pub(crate) rows: Range<usize>,
     pub(crate) panels: Range<usize>,
 }
 
-impl Finish<'_> {
-    /// Writes them.
+impl<'a> Finish<'a> {
+    /// Writes them. [`Output::written`] must follow at the end of a task.
     ///
     /// # Safety
     /// No other task writes these rows of these panels.
@@ -77,26 +79,60 @@ impl Finish<'_> {
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
                 let Self(finish, sums, y) = self;
-                let panels = sums.c.chunks_exact(sums.c_rows * PANEL);
-                let at = |c: &[f32], index: usize| c[index * PANEL..][..PANEL].try_into().expect("sixteen");
-                for (index, row) in sums.rows.enumerate() {
-                    let mut c = panels.clone();
-                    for panel in sums.panels.clone() {
-                        let mut next = || at(c.next().expect("sums of each panel"), index);
-                        // SAFETY: `Finish::run`'s caller promises it.
-                        unsafe {
-                            if finish.gated {
-                                finish.put_gated(simd, [next(), next()], row, panel, y);
-                            } else {
-                                finish.put(simd, next(), row, panel, y);
-                            }
-                        }
-                    }
+                for (index, row) in sums.rows.clone().enumerate() {
+                    // SAFETY: `Finish::run`'s caller promises it.
+                    unsafe { finish.put_row(simd, &sums, index, row, y) };
                 }
-                y.written();
             }
         }
         simd.run(Compiled(self, sums, y));
+    }
+
+    /// Writes one row.
+    ///
+    /// # Safety
+    /// No other task writes this row of these panels.
+    #[inline(always)]
+    unsafe fn put_row<S: Simd>(&self, simd: S, sums: &Sums<'_>, index: usize, row: usize, y: &Output<'_>) {
+        let Epilogue { bias, shift, residual, activation } = self.epilogue;
+        let Range { start, end } = sums.panels;
+        // The last panel may have fewer outputs than lanes. Other activations are not worth their own loop.
+        let is_plain = self.gated || matches!(activation, Activation::None | Activation::Relu);
+        let whole = if is_plain { end.min(self.outputs / PANEL) } else { start };
+        let range = |row: usize| row * self.outputs + start * PANEL..row * self.outputs + whole * PANEL;
+        let lanes = |values: Option<&'a [f32]>, row: usize| values.map(|values| values[range(row)].as_chunks().0);
+        let c = &sums.c.as_chunks::<PANEL>().0[sums.first + index..];
+        // SAFETY: the caller's promise.
+        let to = unsafe { y.part(range(row)) }.as_chunks_mut::<PANEL>().0;
+        if self.gated {
+            let (of_values, of_gates) = (lanes(bias, 0), lanes(bias, 1));
+            for (number, to) in to.iter_mut().enumerate() {
+                let [mut values, mut gates] = [c[2 * number * sums.c_rows], c[(2 * number + 1) * sums.c_rows]];
+                add(&mut values, of_values, number);
+                add(&mut gates, of_gates, number);
+                for lane in 0..PANEL {
+                    values[lane] *= gelu(simd, gates[lane]);
+                }
+                *to = values;
+            }
+            return;
+        }
+        let (bias, residual) = (lanes(bias, 0), lanes(residual, row));
+        let shift = lanes(shift, row / self.rows_per_picture);
+        for (number, to) in to.iter_mut().enumerate() {
+            let mut values = c[number * sums.c_rows];
+            add(&mut values, bias, number);
+            add(&mut values, shift, number);
+            add(&mut values, residual, number);
+            if activation == Activation::Relu {
+                values = values.map(|value| at_least(value, 0.0));
+            }
+            if y.streamed { simd.stream(&values, to) } else { *to = values }
+        }
+        for panel in whole..end {
+            // SAFETY: the caller's promise.
+            unsafe { self.put(simd, c[(panel - start) * sums.c_rows], row, panel, y) };
+        }
     }
 
     /// Takes sums of less than a panel from where the result is to be.
@@ -158,35 +194,6 @@ impl Finish<'_> {
         }
     }
 
-    /// Writes the values of one row of one panel, of which all sixteen are there, times what their gates let through.
-    ///
-    /// # Safety
-    /// No other task writes this row of this panel.
-    #[inline(always)]
-    unsafe fn put_gated<S: Simd>(
-        &self,
-        simd: S,
-        [mut values, mut gates]: [Lanes; 2],
-        row: usize,
-        panel: usize,
-        y: &Output<'_>,
-    ) {
-        let first = panel * PANEL;
-        if let Some(bias) = self.epilogue.bias {
-            let (of_values, of_gates) = (&bias[first..][..PANEL], &bias[self.outputs + first..][..PANEL]);
-            for lane in 0..PANEL {
-                values[lane] += of_values[lane];
-                gates[lane] += of_gates[lane];
-            }
-        }
-        for lane in 0..PANEL {
-            values[lane] *= gelu(simd, gates[lane]);
-        }
-        // SAFETY: the caller's promise.
-        let part = unsafe { y.part(row * self.outputs + first..row * self.outputs + first + PANEL) };
-        part.copy_from_slice(&values);
-    }
-
     /// The epilogue of one row, from the `first` output on; `take` reads its terms.
     #[inline(always)]
     fn apply<S: Simd>(
@@ -214,6 +221,15 @@ impl Finish<'_> {
             activation => simd.run(Apply { activation, values: &mut sums }),
         }
         sums
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut Lanes, terms: Option<&[Lanes]>, number: usize) {
+    if let Some(terms) = terms {
+        for lane in 0..PANEL {
+            sums[lane] += terms[number][lane];
+        }
     }
 }
 

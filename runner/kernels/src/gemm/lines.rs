@@ -124,11 +124,12 @@ impl Layer<'_> {
                     }
                     let first = (picture * out.height + row) * out.width;
                     let rows = first + pixels.start..first + pixels.end;
-                    let sums = Sums { c, c_rows: pixels.len(), rows, panels: 0..panels };
+                    let sums = Sums { c, c_rows: pixels.len(), first: 0, rows, panels: 0..panels };
                     // SAFETY: the caller's promise.
                     unsafe { self.finish.run(kernel.simd(), sums, y) };
                 }
             }
+            y.written();
         });
     }
 }

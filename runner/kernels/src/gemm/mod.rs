@@ -14,6 +14,8 @@ mod driver;
 mod few;
 mod finish;
 mod lines;
+#[cfg(target_arch = "x86_64")]
+mod maps;
 mod patches;
 mod portable;
 mod scratch;
@@ -191,6 +193,9 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
         isa @ (Isa::Avx512Bf16 | Isa::Amx) if product.weight.format() == Format::Bf16 && way != Way::Lines => {
             let kernel = Avx512Bf16::new().expect(PRESENT);
             match (isa, way) {
+                (Isa::Amx, Way::Winograd | Way::Patches) if maps::suits(&product) => {
+                    maps::run(Amx::new().expect(PRESENT), product);
+                }
                 (Isa::Amx, _) => run_bf16(Amx::new().expect(PRESENT), way, product),
                 (_, Way::Winograd) if winograd::tiles(&product) >= LEAST_TILES => winograd::run_fixed(kernel, product),
                 _ => run_bf16(kernel, way, product),

@@ -59,6 +59,32 @@ impl<'a> Patches<'a> {
         Some(&self.x[((picture * height + row) * width + column) * channels..][..channels])
     }
 
+    /// The same matrix of a map that is one pixel wide, where a row is one pixel.
+    pub(crate) fn as_lines(&self) -> Self {
+        let MapSize { channels, .. } = self.size;
+        if self.window != Window::POINT {
+            return *self;
+        }
+        Self::new(self.x, MapSize { batch: 1, height: self.rows(), width: 1, channels }, self.window)
+    }
+
+    /// How wide the padded map is.
+    pub(crate) fn padded_width(&self) -> usize {
+        self.size.width * self.window.repeat + self.window.before + self.window.after
+    }
+
+    /// Copies a row of the padded map. If `to` is longer, the rest is set to 0.
+    pub(crate) fn copy_line<K: Kernel>(&self, kernel: K, picture: usize, position: usize, to: &mut [K::Element]) {
+        let MapSize { height, width, channels, .. } = self.size;
+        let Some(y) = self.line(position) else { return to.fill(K::Element::default()) };
+        let (to, rest) = to.split_at_mut(self.padded_width() * channels);
+        rest.fill(K::Element::default());
+        let line = &self.x[(picture * height + y) * width * channels..][..width * channels];
+        // It is what a kernel of that width covers.
+        let whole = Self { window: Window { size: self.padded_width(), ..self.window }, ..*self };
+        whole.gather_line(kernel, line, 0, 0..to.len(), to);
+    }
+
     /// The matrix, where it is in memory as it is: row after row.
     pub(crate) fn in_place(&self) -> Option<&'a [f32]> {
         (self.window == Window::POINT).then_some(self.x)

@@ -1,0 +1,364 @@
+//! Products whose left operand is a map of `bf16`, with AMX.
+//!
+//! The map is rounded once, with what is around its edges, and tiles are loaded from where their pixels are: for another tap
+//! of the kernel they begin elsewhere. Where a map is large, that is done a band of its lines at a time, so that it stays in
+//! the last cache. A task computes some positions of some outputs, two panels after the other, whose weights then are in the
+//! second cache, as are the pixels. The weights of the next two are fetched meanwhile.
+
+use std::ops::Range;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::amx::{AHEAD, Runs, TILE_INPUTS, TILE_ROWS, Tiles};
+use super::driver::{Call, Panels, Product};
+use super::finish::{Finish, Output, Sums};
+use super::{Kernel, PANEL, Patches, Scratch, bytes_of};
+use crate::Packed;
+use crate::amx::Amx;
+use crate::conv::{MapSize, Window};
+use crate::packed::Values;
+
+/// The positions that are multiplied at once.
+const GROUP: usize = 2 * TILE_ROWS;
+
+/// The most positions of a task.
+const POSITIONS: usize = 512;
+
+/// How many numbers of a map the positions of a task read at most, unless they are [`LEAST_POSITIONS`].
+const READ: usize = 1 << 19;
+
+const LEAST_POSITIONS: usize = 128;
+
+/// The most inputs that are added up in the tiles.
+const INPUTS: usize = 2880;
+
+/// How many weights are multiplied with all positions of a task before others are: they, the next ones and the pixels stay in
+/// the second cache.
+const WEIGHTS: usize = 1 << 17;
+
+/// The most calls for those.
+const CALLS: usize = 10;
+
+/// How many numbers of a map a band has.
+const BAND: usize = 1 << 22;
+
+/// Whether it is a product for this: a tile takes inputs of one line of a kernel.
+pub(super) fn suits(product: &Product<'_>) -> bool {
+    product.patches.in_place().is_some() || product.weight.shape().channels.is_multiple_of(TILE_INPUTS)
+}
+
+/// Computes it.
+pub(super) fn run(kernel: Amx, product: Product<'_>) {
+    let Product { patches, weight, epilogue, gated, y } = product;
+    let outputs = weight.shape().outputs / if gated { 2 } else { 1 };
+    let layer = Layer {
+        kernel,
+        patches: patches.as_lines(),
+        weight,
+        finish: Finish { outputs, rows_per_picture: patches.rows_per_picture(), epilogue, gated },
+        channels: weight.shape().channels.next_multiple_of(TILE_INPUTS),
+    };
+    let y = &Output::new(y);
+    layer.bands().into_iter().for_each(|band| layer.run(&band, y));
+}
+
+#[derive(Clone, Copy)]
+struct Layer<'a> {
+    kernel: Amx,
+    patches: Patches<'a>,
+    weight: &'a Packed,
+    finish: Finish<'a>,
+    /// Of a pixel, filled up with zeros.
+    channels: usize,
+}
+
+/// Lines of the result: some of one picture, or all of all of them.
+#[derive(Clone)]
+struct Band {
+    pictures: Range<usize>,
+    lines: Range<usize>,
+}
+
+/// How the result's positions are counted, and where in the map their first tap is.
+///
+/// Lines of positions are filled up: to whole tiles, or, where that is less, to the lines of the map. Those follow one another
+/// in memory, so that a tile may begin in one and end in the next.
+#[derive(Clone, Copy)]
+struct Grid {
+    /// The result's.
+    out: MapSize,
+    /// The first line of the result.
+    first: usize,
+    /// Lines of the result in a picture.
+    lines: usize,
+    /// Positions in a line.
+    line: usize,
+    /// Lines of positions in a picture.
+    all_lines: usize,
+    /// The map's lines in a picture.
+    map_lines: usize,
+    /// Numbers in a line of the map.
+    pitch: usize,
+    /// Numbers from a position's pixel to the next one's.
+    step: usize,
+    /// Lines of the map from a line of positions to the next.
+    stride: usize,
+}
+
+impl Layer<'_> {
+    fn bands(&self) -> Vec<Band> {
+        let out = self.patches.out();
+        let all = Band { pictures: 0..out.batch, lines: 0..out.height };
+        if self.numbers(&all) <= BAND {
+            return vec![all];
+        }
+        let of_line = self.width() * self.channels * self.patches.window().stride;
+        let most = (BAND / of_line).max(1);
+        let most = out.height.div_ceil(out.height.div_ceil(most));
+        let of_picture = |picture: usize| {
+            let from = (0..out.height).step_by(most);
+            from.map(move |from| Band { pictures: picture..picture + 1, lines: from..out.height.min(from + most) })
+        };
+        (0..out.batch).flat_map(of_picture).collect()
+    }
+
+    /// Pixels in a line of the map, with those around it.
+    fn width(&self) -> usize {
+        self.patches.padded_width()
+    }
+
+    fn grid(&self, band: &Band) -> Grid {
+        let (out, window) = (self.patches.out(), self.patches.window());
+        let lines = band.lines.len();
+        let map_lines = (lines - 1) * window.stride + window.size;
+        let whole = out.width.next_multiple_of(TILE_ROWS);
+        let is_whole = window.stride > 1 || whole <= self.width();
+        Grid {
+            out,
+            first: band.pictures.start * out.height + band.lines.start,
+            lines,
+            line: if is_whole { whole } else { self.width() },
+            all_lines: if is_whole { lines } else { map_lines },
+            map_lines,
+            pitch: self.width() * self.channels,
+            step: window.stride * self.channels,
+            stride: window.stride,
+        }
+    }
+
+    /// How many numbers a band's map has. Behind it is what the last tile reads of positions that are not there.
+    fn numbers(&self, band: &Band) -> usize {
+        let grid = self.grid(band);
+        let size = self.patches.window().size;
+        band.pictures.len() * grid.map_lines * grid.pitch + TILE_ROWS * grid.step + size * self.channels
+    }
+
+    fn run(&self, band: &Band, y: &Output<'_>) {
+        let count = self.numbers(band);
+        Scratch::shared(bytes_of::<bf16>(count), |mut scratch| {
+            let map: &mut [bf16] = scratch.take(count);
+            let grid = self.grid(band);
+            self.round(band, &grid, map);
+            let map = &*map;
+            self.cut(&grid, band.pictures.len()).into_par_iter().for_each(|(positions, range)| {
+                let gates = self.finish.gated.then_some(self.panels());
+                let panels = Panels { range, gates };
+                // SAFETY: tasks have different positions or different panels.
+                self.kernel.session(|| unsafe { self.multiply(&grid, map, positions, &panels, y) });
+                y.written();
+            });
+        });
+    }
+
+    /// Panels of the result.
+    fn panels(&self) -> usize {
+        self.finish.outputs.div_ceil(PANEL)
+    }
+
+    /// Fills the map.
+    fn round(&self, band: &Band, grid: &Grid, map: &mut [bf16]) {
+        let Window { stride, .. } = self.patches.window();
+        let (lines, rest) = map.split_at_mut(band.pictures.len() * grid.map_lines * grid.pitch);
+        rest.fill(bf16::ZERO);
+        // Not too little work for a task.
+        let least = (1 << 14) / grid.pitch;
+        lines.par_chunks_exact_mut(grid.pitch).with_min_len(least.max(1)).enumerate().for_each(|(index, to)| {
+            let (picture, line) = (index / grid.map_lines, index % grid.map_lines);
+            let line = band.lines.start * stride + line;
+            self.patches.copy_line(self.kernel, band.pictures.start + picture, line, to);
+        });
+    }
+
+    /// The positions and panels of tasks.
+    fn cut(&self, grid: &Grid, pictures: usize) -> Vec<(Range<usize>, Range<usize>)> {
+        let all = grid.positions(pictures);
+        let of_line = grid.line.max(1);
+        let size = self.patches.window().size;
+        // Each line of positions reads its own line of the map, and all of them the kernel's others.
+        let reads = |positions: usize| (positions.div_ceil(of_line) * grid.stride + size - 1) * grid.pitch;
+        let mut most = POSITIONS;
+        while most > LEAST_POSITIONS && reads(most) > READ {
+            most /= 2;
+        }
+        let even = |all: usize, most: usize, of: usize| all.div_ceil(all.div_ceil(most)).next_multiple_of(of);
+        let (positions, mut panels) = (even(all, most, GROUP), self.panels());
+        let wanted = 4 * rayon::current_num_threads();
+        let per_call = if self.finish.gated { 1 } else { 2 };
+        while panels > per_call && all.div_ceil(positions) * self.panels().div_ceil(panels) < wanted {
+            panels = panels.div_ceil(2).next_multiple_of(per_call);
+        }
+        let split = |all: usize, part: usize| (0..all).step_by(part).map(move |from| from..all.min(from + part));
+        split(all, positions)
+            .flat_map(|positions| split(self.panels(), panels).map(move |panels| (positions.clone(), panels)))
+            .collect()
+    }
+
+    /// All inputs, in order.
+    fn chunks(&self, grid: &Grid) -> Vec<Chunk> {
+        let size = self.patches.window().size;
+        // Pixels that are side by side in a line of the kernel are side by side in the map.
+        let of_line = size * self.channels;
+        let part = of_line.div_ceil(of_line.div_ceil(INPUTS)).next_multiple_of(TILE_INPUTS);
+        let lines = (INPUTS / of_line).clamp(1, size);
+        let jump = (grid.pitch - of_line) * size_of::<bf16>();
+        let parts = move |line: usize| {
+            (0..of_line).step_by(part).map(move |from| {
+                let runs = Runs { count: lines.min(size - line), steps: part.min(of_line - from) / TILE_INPUTS, jump };
+                Chunk { input: line * of_line + from, offset: line * grid.pitch + from, runs }
+            })
+        };
+        (0..size).step_by(lines).flat_map(parts).collect()
+    }
+
+    /// Computes some positions of some panels.
+    ///
+    /// # Safety
+    /// No other task has these positions of these panels; it is within a session.
+    unsafe fn multiply(&self, grid: &Grid, map: &[bf16], positions: Range<usize>, panels: &Panels, y: &Output<'_>) {
+        let chunks = self.chunks(grid);
+        let longest = chunks.iter().map(Chunk::inputs).max().unwrap_or_default();
+        let calls = panels.calls(2);
+        let of_block = (WEIGHTS / (2 * longest * PANEL)).clamp(1, CALLS);
+        let steps: Vec<_> =
+            calls.chunks(of_block).flat_map(|block| chunks.iter().map(move |chunk| (block, chunk))).collect();
+        // A product of one chunk needs no more sums than those of a group.
+        let rows = if chunks.len() > 1 { positions.len().next_multiple_of(GROUP) } else { GROUP };
+        Scratch::with(bytes_of::<f32>(2 * of_block * rows * PANEL), |mut scratch| {
+            let c: &mut [f32] = scratch.take(2 * of_block * rows * PANEL);
+            for (step, &(block, chunk)) in steps.iter().enumerate() {
+                for (index, from) in positions.clone().step_by(GROUP).enumerate() {
+                    let until = positions.end.min(from + GROUP);
+                    let row = if chunks.len() > 1 { from - positions.start } else { 0 };
+                    for (number, call) in block.iter().enumerate() {
+                        let next = steps.get(step + 1).and_then(|(block, chunk)| Some((block.get(number)?, *chunk)));
+                        let sums = &mut c[(2 * number * rows + row) * PANEL..];
+                        let ahead = next.map_or(&[][..], |(call, chunk)| self.weights(call, chunk).0);
+                        let ahead = ahead.as_ptr().wrapping_byte_add(index % 4 * chunk.inputs() / TILE_INPUTS * AHEAD);
+                        self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL), ahead);
+                    }
+                    if chunk.offset == chunks[chunks.len() - 1].offset {
+                        let last = block[block.len() - 1];
+                        let panels = block[0].first..last.first + if self.finish.gated { 1 } else { last.count };
+                        for (skipped, of_y) in grid.rows(from..until) {
+                            let first = row + skipped;
+                            let sums = Sums { c, c_rows: rows, first, rows: of_y, panels: panels.clone() };
+                            // SAFETY: the caller's promise.
+                            unsafe { self.finish.run(self.kernel.simd(), sums, y) };
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// The weights of one or two panels, and the distance between them.
+    fn weights(&self, call: &Call, chunk: &Chunk) -> (&[bf16], usize) {
+        let Values::Bf16(values) = self.weight.values() else { panic!("AMX was given weights of f32") };
+        let (length, distance) = (self.weight.panel_length(), call.step * self.weight.panel_length());
+        let first = call.first * length + chunk.input * PANEL;
+        (&values[first..][..(call.count - 1) * distance + chunk.inputs() * PANEL], distance)
+    }
+
+    /// Adds up a chunk for at most [`GROUP`] positions; `c` are the sums of the first panel, and the distance to those of the
+    /// second.
+    fn multiply_group(
+        &self,
+        grid: &Grid,
+        map: &[bf16],
+        positions: Range<usize>,
+        (call, chunk): (&Call, &Chunk),
+        (c, c_stride): (&mut [f32], usize),
+        ahead: *const bf16,
+    ) {
+        let Chunk { offset, ref runs, .. } = *chunk;
+        let (b, b_stride) = self.weights(call, chunk);
+        let two_rows = positions.len() > TILE_ROWS;
+        let rows = if two_rows { GROUP } else { TILE_ROWS };
+        let a = [0, TILE_ROWS].map(|row| grid.pixel(positions.start + row) + offset);
+        let extent = (TILE_ROWS - 1) * grid.step + (runs.count - 1) * grid.pitch + runs.steps * TILE_INPUTS;
+        assert!(map.len() >= a[usize::from(two_rows)] + extent);
+        assert!(c.len() >= (call.count - 1) * c_stride + rows * PANEL);
+        let tiles = Tiles {
+            a: a.map(|first| map.as_ptr().wrapping_add(first)),
+            a_stride: grid.step,
+            runs,
+            b: b.as_ptr(),
+            b_stride,
+            c: c.as_mut_ptr(),
+            c_stride,
+            add: chunk.input > 0,
+            next: ahead,
+        };
+        // SAFETY: all of them are in memory, by their lengths, and `multiply` is within a session.
+        unsafe { tiles.multiply(two_rows, call.count == 2) };
+    }
+}
+
+/// Inputs that are added up in the tiles.
+struct Chunk {
+    /// The first of them.
+    input: usize,
+    /// Where it is in the map, from a position's first tap.
+    offset: usize,
+    runs: Runs,
+}
+
+impl Chunk {
+    /// How many there are.
+    fn inputs(&self) -> usize {
+        self.runs.count * self.runs.steps * TILE_INPUTS
+    }
+}
+
+impl Grid {
+    /// How many positions some pictures have.
+    fn positions(&self, pictures: usize) -> usize {
+        ((pictures - 1) * self.all_lines + self.lines) * self.line
+    }
+
+    /// Where in the map the first tap of a tile that begins at `position` begins.
+    fn pixel(&self, position: usize) -> usize {
+        let (line, column) = (position / self.line, position % self.line);
+        let (picture, line) = (line / self.all_lines, line % self.all_lines);
+        (picture * self.map_lines + line * self.stride) * self.pitch + column * self.step
+    }
+
+    /// The result's rows at `positions`: from which of them on, and which rows.
+    fn rows(&self, positions: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let &Self { out, first, lines, line, all_lines, .. } = self;
+        let is_dense = line == out.width && all_lines == lines;
+        let dense = is_dense.then(|| (0, first * out.width + positions.start..first * out.width + positions.end));
+        let of_lines = if is_dense { 0..0 } else { positions.start / line..positions.end.div_ceil(line) };
+        dense.into_iter().chain(of_lines.filter_map(move |index| {
+            let (picture, within) = (index / all_lines, index % all_lines);
+            let from = positions.start.max(index * line);
+            let until = positions.end.min(index * line + out.width);
+            if within >= lines || from >= until {
+                return None;
+            }
+            let row = (first + picture * lines + within) * out.width;
+            Some((from - positions.start, row + from - index * line..row + until - index * line))
+        }))
+    }
+}
