@@ -1,7 +1,7 @@
 //! Two-dimensional convolution.
 
 use crate::gemm::{self, Patches, Product};
-use crate::{Cpu, Epilogue, Packed};
+use crate::{Cpu, Epilogue, GroupNorm, Packed};
 
 /// The size of a feature map `[batch, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +85,49 @@ impl Cpu {
         epilogue: Epilogue<'_>,
         y: &mut [f32],
     ) {
-        let shape = weight.shape();
-        let out = window.of(size, shape.outputs);
-        assert_eq!(y.len(), out.values(), "the result has another size");
-        assert_eq!((shape.channels, shape.taps), (size.channels, window.size * window.size), "another kernel");
-        epilogue.check(size.batch, shape.outputs, out.values());
-        gemm::run(self, Product { patches: Patches::new(x, size, window), weight, epilogue, gated: false, y });
+        gemm::run(self, product(x, size, window, weight, epilogue, y));
     }
+
+    /// Whether [`conv2d_normalised`](Cpu::conv2d_normalised) saves a pass over `x`: where products round their operands
+    /// anyway, to be multiplied with AMX.
+    #[must_use]
+    pub fn normalises(self, x: &[f32], size: MapSize, window: Window, weight: &Packed) -> bool {
+        let patches = Patches::new(x, size, window);
+        gemm::normalises(self, &Product { patches, weight, epilogue: Epilogue::default(), gated: false, y: &mut [] })
+    }
+
+    /// As [`conv2d`](Cpu::conv2d), of `x` normalised.
+    ///
+    /// # Panics
+    /// Lengths that do not fit, or not where it [`normalises`](Cpu::normalises).
+    #[expect(clippy::too_many_arguments, reason = "those of two layers")]
+    pub fn conv2d_normalised(
+        self,
+        x: &[f32],
+        size: MapSize,
+        norm: GroupNorm<'_>,
+        window: Window,
+        weight: &Packed,
+        epilogue: Epilogue<'_>,
+        y: &mut [f32],
+    ) {
+        assert_eq!(norm.weight.len(), size.channels, "the norm has another number of channels");
+        gemm::run_normalised(self, product(x, size, window, weight, epilogue, y), norm);
+    }
+}
+
+fn product<'a>(
+    x: &'a [f32],
+    size: MapSize,
+    window: Window,
+    weight: &'a Packed,
+    epilogue: Epilogue<'a>,
+    y: &'a mut [f32],
+) -> Product<'a> {
+    let shape = weight.shape();
+    let out = window.of(size, shape.outputs);
+    assert_eq!(y.len(), out.values(), "the result has another size");
+    assert_eq!((shape.channels, shape.taps), (size.channels, window.size * window.size), "another kernel");
+    epilogue.check(size.batch, shape.outputs, out.values());
+    Product { patches: Patches::new(x, size, window), weight, epilogue, gated: false, y }
 }

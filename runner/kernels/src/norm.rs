@@ -49,22 +49,17 @@ impl Cpu {
     /// # Panics
     /// Lengths that do not fit.
     pub fn group_norm(self, x: &[f32], batch: usize, norm: GroupNorm<'_>, y: &mut [f32]) {
-        let channels = norm.weight.len();
-        assert_eq!((norm.bias.len(), x.len(), channels % norm.groups), (channels, y.len(), 0));
-        assert_eq!(x.len() % (batch * channels), 0, "the input is not whole pixels");
+        assert_eq!(x.len(), y.len());
+        let normal = &Normal::of(self, x, batch, norm);
         if x.is_empty() {
             return;
         }
         let picture = x.len() / batch;
-        // Several pixels of few channels are taken as one row.
-        let row = SHORT.div_ceil(channels) * channels;
-        let task = (TASK / row).max(1) * row;
-        y.par_chunks_mut(picture).zip(x.par_chunks(picture)).for_each(|(y, x)| {
-            let moments = Moments::of_groups(self, x, row, channels, norm.groups, norm.eps);
-            let affine = &Affine::new(norm, &moments, row);
-            let streamed = row.is_multiple_of(PANEL) && is_streamed(y);
+        let task = (TASK / normal.row).max(1) * normal.row;
+        y.par_chunks_mut(picture).zip(x.par_chunks(picture)).enumerate().for_each(|(picture, (y, x))| {
+            let streamed = normal.row.is_multiple_of(PANEL) && is_streamed(y);
             y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
-                self.run(Normalise { x, affine, activation: norm.activation, streamed, y });
+                self.run(Normalise { x, normal, picture, streamed, y });
             });
         });
     }
@@ -81,11 +76,55 @@ impl Cpu {
     }
 }
 
+/// What a group norm does to the pixels of some pictures.
+pub(crate) struct Normal {
+    /// Of each picture.
+    affines: Vec<Affine>,
+    activation: Activation,
+    /// How many values are taken as one row.
+    row: usize,
+}
+
 /// What is done to the values of a row: `(x - mean) · scale + bias`.
 struct Affine {
     mean: Vec<f32>,
     scale: Vec<f32>,
     bias: Vec<f32>,
+}
+
+impl Normal {
+    /// Of `x`, `[batch, pixels, channels]`.
+    ///
+    /// # Panics
+    /// Lengths that do not fit.
+    pub(crate) fn of(cpu: Cpu, x: &[f32], batch: usize, norm: GroupNorm<'_>) -> Self {
+        let channels = norm.weight.len();
+        assert_eq!((norm.bias.len(), channels % norm.groups), (channels, 0));
+        assert_eq!(x.len() % (batch * channels), 0, "the input is not whole pixels");
+        // Several pixels of few channels are taken as one row.
+        let row = SHORT.div_ceil(channels) * channels;
+        let affine = |x| Affine::new(norm, &Moments::of_groups(cpu, x, row, channels, norm.groups, norm.eps), row);
+        let affines = x.par_chunks((x.len() / batch).max(1)).map(affine).collect();
+        Self { affines, activation: norm.activation, row }
+    }
+
+    /// Normalises some pixels of a picture, and applies the activation.
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(&self, simd: S, picture: usize, x: &[f32], y: &mut [f32]) {
+        let Affine { mean, scale, bias } = &self.affines[picture];
+        for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
+            let columns = mean.iter().zip(scale).zip(bias);
+            for ((y, x), ((mean, scale), bias)) in y.iter_mut().zip(x).zip(columns) {
+                *y = simd.mul_add(x - mean, *scale, *bias);
+            }
+        }
+        self.activation.apply(simd, y);
+    }
+
+    /// How many values are best normalised at once: whole rows that stay in the first cache.
+    pub(crate) fn block(&self) -> usize {
+        (BLOCK / self.row).max(1) * self.row
+    }
 }
 
 impl Affine {
@@ -102,26 +141,11 @@ impl Affine {
     }
 }
 
-impl Affine {
-    /// Of some rows, and the activation.
-    #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, activation: Activation, x: &[f32], y: &mut [f32]) {
-        let Self { mean, scale, bias } = self;
-        for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
-            let columns = mean.iter().zip(scale).zip(bias);
-            for ((y, x), ((mean, scale), bias)) in y.iter_mut().zip(x).zip(columns) {
-                *y = simd.mul_add(x - mean, *scale, *bias);
-            }
-        }
-        activation.apply(simd, y);
-    }
-}
-
 /// Normalises rows, of which the last may be shorter.
 struct Normalise<'a> {
     x: &'a [f32],
-    affine: &'a Affine,
-    activation: Activation,
+    normal: &'a Normal,
+    picture: usize,
     /// Whether `y`, whole lines of the cache, is written past it.
     streamed: bool,
     y: &'a mut [f32],
@@ -132,18 +156,18 @@ impl Task for Normalise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let row = self.affine.mean.len();
-        let block = (BLOCK / row).max(1) * row;
-        if !self.streamed {
-            for (y, x) in self.y.chunks_mut(block).zip(self.x.chunks(block)) {
-                self.affine.apply(simd, self.activation, x, y);
+        let Self { x, normal, picture, streamed, y } = self;
+        let block = normal.block();
+        if !streamed {
+            for (y, x) in y.chunks_mut(block).zip(x.chunks(block)) {
+                normal.apply(simd, picture, x, y);
             }
             return;
         }
         let mut lines = vec![0.0; block];
-        for (y, x) in self.y.chunks_mut(block).zip(self.x.chunks(block)) {
+        for (y, x) in y.chunks_mut(block).zip(x.chunks(block)) {
             let lines = &mut lines[..y.len()];
-            self.affine.apply(simd, self.activation, x, lines);
+            normal.apply(simd, picture, x, lines);
             for (line, y) in lines.as_chunks().0.iter().zip(y.as_chunks_mut().0) {
                 simd.stream(line, y);
             }

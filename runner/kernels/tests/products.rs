@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Kind, Parts, Problem, assert_solves, pace, relative_error};
-use livewebcam_kernels::{Activation, Cpu, Edge, Format, MapSize, Packed, Window};
+use livewebcam_kernels::{
+    Activation, Cpu, Edge, Epilogue, Format, GroupNorm, Isa, MapSize, Packed, WeightShape, Window,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -99,6 +101,43 @@ fn tiles_are_many() {
     check_shape(map(1, side, side + 1, 32), SAME, 5, ALL);
     check_shape(map(pace::choose(2, 1), 25, 26, 160), Window { repeat: 2, ..SAME }, 17, ALL);
     check_shape(map(3, 8, 8, 320), SAME, 48, ALL);
+}
+
+#[test]
+fn lines_of_pixels_are_tiles() {
+    // Widths of whole tiles, and less; more inputs than are added up at once; and more of a line than that.
+    check_shape(map(2, 7, 16, 64), SAME, 33, ALL);
+    check_shape(map(2, 8, 8, 32), SAME, 16, ALL);
+    check_shape(map(3, 12, 33, 64), Window { stride: 2, ..SAME }, 47, ALL);
+    check_shape(map(2, 5, 8, 32), Window { repeat: 2, edge: Edge::Mirrored, ..SAME }, 20, ALL);
+    check_shape(map(2, 4, 6, 448), SAME, 32, ALL);
+    check_shape(map(1, 3, 5, 1056), SAME, 70, ALL);
+    check_shape(map(2, 3, 15, 3104), Window::POINT, 18, ALL);
+    // A map that is not multiplied all at once.
+    check_shape(map(1, pace::choose(270, 20), 512, 32), SAME, 5, ALL);
+}
+
+#[test]
+fn a_map_is_normalised_on_the_way() {
+    for (size, window) in [(map(2, 9, 7, 64), SAME), (map(1, 16, 16, 96), Window { stride: 2, before: 0, ..SAME })] {
+        let rng = &mut StdRng::seed_from_u64(3);
+        let mut noise = |count: usize| -> Vec<f32> { (0..count).map(|_| rng.random_range(-2.0..3.0)).collect() };
+        let shape = WeightShape { outputs: 40, channels: size.channels, taps: 9 };
+        let weight = Packed::pack(&noise(shape.outputs * shape.inputs()), shape, Format::Bf16);
+        let (x, scale, bias) = (noise(size.values()), noise(size.channels), noise(size.channels));
+        let norm = GroupNorm { weight: &scale, bias: &bias, groups: 8, eps: 1e-5, activation: Activation::Silu };
+        let epilogue = Epilogue::default();
+        for cpu in Isa::available().iter().filter_map(|isa| Cpu::with(*isa)) {
+            if cpu.normalises(&x, size, window, &weight) {
+                let mut first = vec![0.0; x.len()];
+                cpu.group_norm(&x, size.batch, norm, &mut first);
+                let [mut expected, mut found] = [(); 2].map(|()| vec![0.0; window.of(size, shape.outputs).values()]);
+                cpu.conv2d(&first, size, window, &weight, epilogue, &mut expected);
+                cpu.conv2d_normalised(&x, size, norm, window, &weight, epilogue, &mut found);
+                assert_eq!(found, expected, "{}", cpu.isa());
+            }
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use livewebcam_kernels::{Epilogue, Format, Packed, Window};
 use super::activation::{self, Activation};
 use super::banded;
 use super::data::{Data, cpu};
+use super::group_norm::GroupNorm;
 use super::map::{Map, MapSize};
 use super::profile::{Kind, Noted, layer};
 use super::tokens::Tokens;
@@ -123,6 +124,24 @@ impl Conv2d {
         }
     }
 
+    /// The convolution of the map normalised and activated, and what comes after it.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, a picture smaller than the kernel, or a failure of the device.
+    pub fn forward_normalised(&self, x: &Map, norm: &GroupNorm, activation: Activation, then: Then<'_>) -> Result<Map> {
+        if let (Matrix::Packed(weight), Data::Host(values)) = (&self.weight, x.data()) {
+            let (window, size) = (self.kernel.window(1), x.size());
+            if cpu().normalises(values, size, window, weight) {
+                let out = window.of(size, self.outputs);
+                let _noted = self.note(size, out);
+                let (norm, epilogue) = (norm.of_kernels(Some(activation))?, self.epilogue(then)?);
+                let fill = |y: &mut [f32]| cpu().conv2d_normalised(values, size, norm, window, weight, epilogue, y);
+                return Ok(Map::of(out, Data::filled(out.values(), fill)));
+            }
+        }
+        self.forward_then(&norm.forward_activated(x, activation)?, then)
+    }
+
     /// The convolution of the map in another size, whose pixels are the nearest ones.
     ///
     /// # Errors
@@ -142,14 +161,17 @@ impl Conv2d {
         let window = self.kernel.window(repeat);
         let (size, out) = (x.size(), window.of(x.size(), self.outputs));
         let _noted = self.note(size, out);
-        let x = x.data().host()?;
-        let epilogue = Epilogue {
+        let (x, epilogue) = (x.data().host()?, self.epilogue(then)?);
+        Ok(Map::of(out, Data::filled(out.values(), |y| cpu().conv2d(x, size, window, weight, epilogue, y))))
+    }
+
+    fn epilogue<'a>(&'a self, then: Then<'a>) -> Result<Epilogue<'a>> {
+        Ok(Epilogue {
             bias: self.bias.as_ref().map(Vector::host).transpose()?,
             shift: then.shift.map(|shift| shift.data().host()).transpose()?,
             residual: then.residual.map(|residual| residual.data().host()).transpose()?,
             activation: activation::kernel(then.activation),
-        };
-        Ok(Map::of(out, Data::filled(out.values(), |y| cpu().conv2d(x, size, window, weight, epilogue, y))))
+        })
     }
 
     fn note(&self, x: MapSize, y: MapSize) -> Option<Noted> {

@@ -61,18 +61,23 @@ impl GroupNorm {
         let size = x.size();
         let data = match x.data() {
             Data::Host(x) => {
-                let norm = kernels::GroupNorm {
-                    weight: self.weight.host()?,
-                    bias: self.bias.host()?,
-                    groups: self.groups,
-                    eps: self.eps,
-                    activation: activation::kernel(activation),
-                };
+                let norm = self.of_kernels(activation)?;
                 Data::filled(size.values(), |y| cpu().group_norm(x, size.batch, norm, y))
             }
             Data::Candle(x) => Data::Candle(activation::by_candle(activation, self.by_candle(x)?)?),
         };
         Ok(Map::of(size, data))
+    }
+
+    /// As the kernels take it.
+    pub(super) fn of_kernels(&self, activation: Option<Activation>) -> Result<kernels::GroupNorm<'_>> {
+        Ok(kernels::GroupNorm {
+            weight: self.weight.host()?,
+            bias: self.bias.host()?,
+            groups: self.groups,
+            eps: self.eps,
+            activation: activation::kernel(activation),
+        })
     }
 
     fn by_candle(&self, x: &Tensor) -> Result<Tensor> {

@@ -16,7 +16,8 @@ use super::finish::{Finish, Output, Sums};
 use super::{Kernel, PANEL, Patches, Scratch, bytes_of};
 use crate::Packed;
 use crate::amx::Amx;
-use crate::conv::{MapSize, Window};
+use crate::conv::{Edge, MapSize, Window};
+use crate::norm::Normal;
 use crate::packed::Values;
 
 /// The positions that are multiplied at once.
@@ -48,8 +49,14 @@ pub(super) fn suits(product: &Product<'_>) -> bool {
     product.patches.in_place().is_some() || product.weight.shape().channels.is_multiple_of(TILE_INPUTS)
 }
 
-/// Computes it.
-pub(super) fn run(kernel: Amx, product: Product<'_>) {
+/// Whether the map can be normalised while it is rounded.
+pub(super) fn normalises(product: &Product<'_>) -> bool {
+    let Window { repeat, edge, .. } = product.patches.window();
+    suits(product) && repeat == 1 && edge == Edge::Zeros
+}
+
+/// Computes it, of the map normalised first if [`normalises`] allows it.
+pub(super) fn run(kernel: Amx, product: Product<'_>, normal: Option<&Normal>) {
     let Product { patches, weight, epilogue, gated, y } = product;
     let outputs = weight.shape().outputs / if gated { 2 } else { 1 };
     let layer = Layer {
@@ -58,6 +65,7 @@ pub(super) fn run(kernel: Amx, product: Product<'_>) {
         weight,
         finish: Finish { outputs, rows_per_picture: patches.rows_per_picture(), epilogue, gated },
         channels: weight.shape().channels.next_multiple_of(TILE_INPUTS),
+        normal,
     };
     let y = &Output::new(y);
     layer.bands().into_iter().for_each(|band| layer.run(&band, y));
@@ -71,6 +79,7 @@ struct Layer<'a> {
     finish: Finish<'a>,
     /// Of a pixel, filled up with zeros.
     channels: usize,
+    normal: Option<&'a Normal>,
 }
 
 /// Lines of the result: some of one picture, or all of all of them.
@@ -186,7 +195,7 @@ impl Layer<'_> {
         lines.par_chunks_exact_mut(grid.pitch).with_min_len(least.max(1)).enumerate().for_each(|(index, to)| {
             let (picture, line) = (index / grid.map_lines, index % grid.map_lines);
             let line = band.lines.start * stride + line;
-            self.patches.copy_line(self.kernel, band.pictures.start + picture, line, to);
+            self.patches.copy_line(self.kernel, self.normal, band.pictures.start + picture, line, to);
         });
     }
 

@@ -35,11 +35,14 @@ pub(crate) use widen::{pairs, widened};
 use crate::Format;
 #[cfg(target_arch = "x86_64")]
 use crate::amx::Amx;
+
+#[cfg(target_arch = "x86_64")]
+use crate::norm::Normal;
 use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
 use crate::simd::{Portable, Simd};
-use crate::{Cpu, Isa, winograd};
+use crate::{Cpu, GroupNorm, Isa, winograd};
 
 /// For fewer tiles, transforming a weight costs more than products of `bf16` do.
 #[cfg(target_arch = "x86_64")]
@@ -194,7 +197,7 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
             let kernel = Avx512Bf16::new().expect(PRESENT);
             match (isa, way) {
                 (Isa::Amx, Way::Winograd | Way::Patches) if maps::suits(&product) => {
-                    maps::run(Amx::new().expect(PRESENT), product);
+                    maps::run(Amx::new().expect(PRESENT), product, None);
                 }
                 (Isa::Amx, _) => run_bf16(Amx::new().expect(PRESENT), way, product),
                 (_, Way::Winograd) if winograd::tiles(&product) >= LEAST_TILES => winograd::run_fixed(kernel, product),
@@ -206,6 +209,31 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }
+}
+
+/// Whether [`run_normalised`] computes it.
+pub(crate) fn normalises(cpu: Cpu, product: &Product<'_>) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if cpu.isa() == Isa::Amx && product.weight.format() == Format::Bf16 {
+        return matches!(Way::of(product), Way::Winograd | Way::Patches) && maps::normalises(product);
+    }
+    let _ = (cpu, product);
+    false
+}
+
+/// Computes `product` of its map normalised.
+pub(crate) fn run_normalised(cpu: Cpu, product: Product<'_>, norm: GroupNorm<'_>) {
+    assert!(normalises(cpu, &product), "the map is to be normalised first");
+    if product.y.is_empty() {
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        let normal = Normal::of(cpu, product.patches.map(), product.patches.size().batch, norm);
+        maps::run(Amx::new().expect(PRESENT), product, Some(&normal));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = norm;
 }
 
 fn run_f32<K: Kernel<Element = f32>>(kernel: K, way: Way, product: Product<'_>) {

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::Kernel;
 use crate::conv::{Edge, MapSize, Window};
+use crate::norm::Normal;
+use crate::simd::{Simd, Task};
 
 /// A feature map as a matrix whose rows are never all in memory. A linear layer's tokens are a map of 1×1 patches.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,11 @@ impl<'a> Patches<'a> {
     /// Each pixel of the map alone.
     pub(crate) fn points(&self) -> Self {
         Self::new(self.x, self.size, Window::POINT)
+    }
+
+    /// The map.
+    pub(crate) fn map(&self) -> &'a [f32] {
+        self.x
     }
 
     /// The size of the map.
@@ -73,16 +80,31 @@ impl<'a> Patches<'a> {
         self.size.width * self.window.repeat + self.window.before + self.window.after
     }
 
-    /// Copies a row of the padded map. If `to` is longer, the rest is set to 0.
-    pub(crate) fn copy_line<K: Kernel>(&self, kernel: K, picture: usize, position: usize, to: &mut [K::Element]) {
+    /// Copies a row of the padded map, normalised if there are zeros around the map. If `to` is longer, the rest is set to 0.
+    pub(crate) fn copy_line<K: Kernel>(
+        &self,
+        kernel: K,
+        normal: Option<&Normal>,
+        picture: usize,
+        position: usize,
+        to: &mut [K::Element],
+    ) {
         let MapSize { height, width, channels, .. } = self.size;
         let Some(y) = self.line(position) else { return to.fill(K::Element::default()) };
         let (to, rest) = to.split_at_mut(self.padded_width() * channels);
         rest.fill(K::Element::default());
         let line = &self.x[(picture * height + y) * width * channels..][..width * channels];
-        // It is what a kernel of that width covers.
-        let whole = Self { window: Window { size: self.padded_width(), ..self.window }, ..*self };
-        whole.gather_line(kernel, line, 0, 0..to.len(), to);
+        if let Some(normal) = normal {
+            let (before, to) = to.split_at_mut(self.window.before * channels);
+            let (to, after) = to.split_at_mut(line.len());
+            before.fill(K::Element::default());
+            after.fill(K::Element::default());
+            kernel.simd().run(CopyNormalised { kernel, normal, picture, line, to });
+        } else {
+            // It is what a kernel of that width covers.
+            let whole = Self { window: Window { size: self.padded_width(), ..self.window }, ..*self };
+            whole.gather_line(kernel, line, 0, 0..to.len(), to);
+        }
     }
 
     /// The matrix, where it is in memory as it is: row after row.
@@ -186,6 +208,29 @@ impl<'a> Patches<'a> {
                 }
                 None => to.fill(K::Element::default()),
             }
+        }
+    }
+}
+
+struct CopyNormalised<'a, K: Kernel> {
+    kernel: K,
+    normal: &'a Normal,
+    picture: usize,
+    line: &'a [f32],
+    to: &'a mut [K::Element],
+}
+
+impl<K: Kernel> Task for CopyNormalised<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { kernel, normal, picture, line, to } = self;
+        let mut values = vec![0.0; normal.block()];
+        for (line, to) in line.chunks(values.len()).zip(to.chunks_mut(normal.block())) {
+            let values = &mut values[..line.len()];
+            normal.apply(simd, picture, line, values);
+            kernel.copy(values, to);
         }
     }
 }

@@ -15,7 +15,7 @@ use self::blocks::{DownBlock, MidBlock, UpBlock};
 use self::embeddings::{Embedder, sinusoids};
 pub(crate) use self::resnet::{Resnet, ResnetShape};
 use crate::nn::activation::Activation;
-use crate::nn::conv2d::Conv2d;
+use crate::nn::conv2d::{Conv2d, Then};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::map::{Map, MapSize};
 use crate::nn::tokens::{Shape, Tokens};
@@ -127,6 +127,6 @@ impl Unet {
         for block in &self.up {
             x = block.forward(&x, &embedding, text, &mut skips)?;
         }
-        self.conv_out.forward(&self.norm_out.forward_activated(&x, self.activation)?)?.planes()
+        self.conv_out.forward_normalised(&x, &self.norm_out, self.activation, Then::default())?.planes()
     }
 }

@@ -65,12 +65,12 @@ impl Resnet {
             (Some(layer), Some(time)) => Some(layer.forward(time)?),
             _ => None,
         };
-        let y = self.norm1.forward_activated(x, self.activation)?;
-        let y = self.conv1.forward_then(&y, Then { shift: time.as_ref(), ..Then::default() })?;
-        let y = self.norm2.forward_activated(&y, self.activation)?;
+        let then = Then { shift: time.as_ref(), ..Then::default() };
+        let y = self.conv1.forward_normalised(x, &self.norm1, self.activation, then)?;
         let shortcut = self.shortcut.as_ref().map(|shortcut| shortcut.forward(x)).transpose()?;
         let residual = Some(shortcut.as_ref().unwrap_or(x));
-        let sum = self.conv2.forward_then(&y, Then { residual, ..Then::default() })?;
+        let then = Then { residual, ..Then::default() };
+        let sum = self.conv2.forward_normalised(&y, &self.norm2, self.activation, then)?;
         if self.scale == 1.0 { Ok(sum) } else { sum.affine(1.0 / self.scale, 0.0) }
     }
 }

@@ -8,7 +8,7 @@ use super::super::error::LoadError;
 use super::super::unet::{Resnet, ResnetShape};
 use crate::nn::activation::Activation;
 use crate::nn::attention::{Mask, attention};
-use crate::nn::conv2d::{Conv2d, Kernel};
+use crate::nn::conv2d::{Conv2d, Kernel, Then};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::linear::Linear;
 use crate::nn::map::Map;
@@ -188,7 +188,7 @@ impl Coder {
         if !self.middle_first {
             x = self.middle.forward(&x)?;
         }
-        self.conv_out.forward(&self.norm_out.forward_activated(&x, self.activation)?)
+        self.conv_out.forward_normalised(&x, &self.norm_out, self.activation, Then::default())
     }
 }
 
