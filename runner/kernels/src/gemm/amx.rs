@@ -1,8 +1,7 @@
 //! The inner loop with AMX: tiles of 32 rows and two panels, whose sums are in four of the eight tile registers.
 //!
 //! `tdpbf16ps` multiplies 16 rows with 32 inputs of a panel. Each step loads two tiles of rows and two of weights for four
-//! products; the sums stay in their registers for all of a block's inputs, which is why blocks are long. Meanwhile the
-//! weights that the next call will want are fetched to the second cache.
+//! products; the sums stay in their registers for all of a block's inputs, which is why blocks are long.
 
 use std::arch::asm;
 
@@ -17,9 +16,6 @@ pub(super) const TILE_ROWS: usize = 16;
 
 /// The inputs of a tile register.
 pub(super) const TILE_INPUTS: usize = 32;
-
-/// How many bytes of each panel are fetched ahead in a step: four groups of rows fetch all that the next call reads.
-pub(super) const AHEAD: usize = 256;
 
 impl Kernel for Amx {
     type Simd = Avx512Bf16;
@@ -61,8 +57,7 @@ impl Kernel for Amx {
 
     unsafe fn multiply(self, block: Block, a: *const bf16, b: *const bf16, c: *mut f32) {
         let steps = block.inputs / TILE_INPUTS;
-        for (index, row) in (0..block.rows).step_by(2 * TILE_ROWS).enumerate() {
-            let next = b.wrapping_add(block.panels * block.b_stride).wrapping_byte_add(index * steps * AHEAD);
+        for row in (0..block.rows).step_by(2 * TILE_ROWS) {
             let first = a.wrapping_add(row * block.a_stride);
             let tiles = Tiles {
                 a: [first, first.wrapping_add(TILE_ROWS * block.a_stride)],
@@ -73,7 +68,6 @@ impl Kernel for Amx {
                 c: c.wrapping_add(row * PANEL),
                 c_stride: block.c_stride,
                 add: block.add,
-                next,
             };
             // SAFETY: `row` stays below the block's, and the caller's memory has all of those.
             unsafe { tiles.multiply(block.rows - row > TILE_ROWS, block.panels == 2) };
@@ -127,21 +121,19 @@ pub(super) struct Tiles<'a> {
     pub(super) c_stride: usize,
     /// Whether to add to what is in `c`.
     pub(super) add: bool,
-    /// The first of two panels that are fetched to the second cache.
-    pub(super) next: *const bf16,
 }
 
 /// Defines a function that computes some tiles of sums. Registers: `rdi` and `rsi` are the two panels' sums; `r8` and `r9`
 /// the two tiles of rows, `r10` bytes from row to row; `r11` and `rdx` the two panels of weights; `rax` the bytes of a row
-/// of weights or sums; `r12` and `r13` what is fetched ahead; `r15` the runs, `r14` counts them; `rcx` says whether to add,
+/// of weights or sums; `r12` the runs, `r13` counts them; `rcx` says whether to add,
 /// and then counts the steps.
 macro_rules! tiles {
     ($name:ident, add: [$($add:literal)*], new: [$($new:literal)*], step: [$($step:literal)*], end: [$($end:literal)*]) => {
         /// # Safety
         /// As many tiles of rows and panels are in memory, and the tiles are configured.
         unsafe fn $name(self) {
-            let Self { a, a_stride, runs, b, b_stride, c, c_stride, add, next } = self;
-            // SAFETY: it reads and writes what the caller promises to be there; fetching ahead never fails.
+            let Self { a, a_stride, runs, b, b_stride, c, c_stride, add } = self;
+            // SAFETY: it reads and writes what the caller promises to be there.
             unsafe {
                 asm!(
                     "test ecx, ecx",
@@ -151,30 +143,20 @@ macro_rules! tiles {
                     "2:",
                     $($new,)*
                     "3:",
-                    "mov r14, [r15]",
+                    "mov r13, [r12]",
                     "4:",
-                    "mov rcx, [r15 + 8]",
+                    "mov rcx, [r12 + 8]",
                     "5:",
                     $($step,)*
-                    "prefetcht1 [r12]",
-                    "prefetcht1 [r12 + 64]",
-                    "prefetcht1 [r12 + 128]",
-                    "prefetcht1 [r12 + 192]",
-                    "prefetcht1 [r13]",
-                    "prefetcht1 [r13 + 64]",
-                    "prefetcht1 [r13 + 128]",
-                    "prefetcht1 [r13 + 192]",
                     "add r8, 64",
                     "add r9, 64",
                     "add r11, 1024",
                     "add rdx, 1024",
-                    "add r12, 256",
-                    "add r13, 256",
                     "dec rcx",
                     "jnz 5b",
-                    "add r8, [r15 + 16]",
-                    "add r9, [r15 + 16]",
-                    "dec r14",
+                    "add r8, [r12 + 16]",
+                    "add r9, [r12 + 16]",
+                    "dec r13",
                     "jnz 4b",
                     $($end,)*
                     in("rdi") c,
@@ -185,11 +167,9 @@ macro_rules! tiles {
                     inout("r11") b => _,
                     inout("rdx") b.wrapping_add(b_stride) => _,
                     in("rax") 64usize,
-                    inout("r12") next => _,
-                    inout("r13") next.wrapping_add(b_stride) => _,
                     inout("rcx") usize::from(add) => _,
-                    out("r14") _,
-                    in("r15") std::ptr::from_ref(runs),
+                    out("r13") _,
+                    in("r12") std::ptr::from_ref(runs),
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),

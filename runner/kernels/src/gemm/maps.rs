@@ -3,14 +3,14 @@
 //! The map is rounded once, with what is around its edges, and tiles are loaded from where their pixels are: for another tap
 //! of the kernel they begin elsewhere. Where a map is large, that is done a band of its lines at a time, so that it stays in
 //! the last cache. A task computes some positions of some outputs, two panels after the other, whose weights then are in the
-//! second cache, as are the pixels. The weights of the next two are fetched meanwhile.
+//! second cache, as are the pixels.
 
 use std::ops::Range;
 
 use half::bf16;
 use rayon::prelude::*;
 
-use super::amx::{AHEAD, Runs, TILE_INPUTS, TILE_ROWS, Tiles};
+use super::amx::{Runs, TILE_INPUTS, TILE_ROWS, Tiles};
 use super::driver::{Call, Panels, Product};
 use super::finish::{Finish, Output, Sums};
 use super::{Kernel, PANEL, Patches, Scratch, bytes_of};
@@ -249,22 +249,18 @@ impl Layer<'_> {
         let longest = chunks.iter().map(Chunk::inputs).max().unwrap_or_default();
         let calls = panels.calls(2);
         let of_block = (WEIGHTS / (2 * longest * PANEL)).clamp(1, CALLS);
-        let steps: Vec<_> =
-            calls.chunks(of_block).flat_map(|block| chunks.iter().map(move |chunk| (block, chunk))).collect();
+        let steps = calls.chunks(of_block).flat_map(|block| chunks.iter().map(move |chunk| (block, chunk)));
         // A product of one chunk needs no more sums than those of a group.
         let rows = if chunks.len() > 1 { positions.len().next_multiple_of(GROUP) } else { GROUP };
         Scratch::with(bytes_of::<f32>(2 * of_block * rows * PANEL), |mut scratch| {
             let c: &mut [f32] = scratch.take(2 * of_block * rows * PANEL);
-            for (step, &(block, chunk)) in steps.iter().enumerate() {
-                for (index, from) in positions.clone().step_by(GROUP).enumerate() {
+            for (block, chunk) in steps {
+                for from in positions.clone().step_by(GROUP) {
                     let until = positions.end.min(from + GROUP);
                     let row = if chunks.len() > 1 { from - positions.start } else { 0 };
                     for (number, call) in block.iter().enumerate() {
-                        let next = steps.get(step + 1).and_then(|(block, chunk)| Some((block.get(number)?, *chunk)));
                         let sums = &mut c[(2 * number * rows + row) * PANEL..];
-                        let ahead = next.map_or(&[][..], |(call, chunk)| self.weights(call, chunk).0);
-                        let ahead = ahead.as_ptr().wrapping_byte_add(index % 4 * chunk.inputs() / TILE_INPUTS * AHEAD);
-                        self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL), ahead);
+                        self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL));
                     }
                     if chunk.offset == chunks[chunks.len() - 1].offset {
                         let last = block[block.len() - 1];
@@ -298,7 +294,6 @@ impl Layer<'_> {
         positions: Range<usize>,
         (call, chunk): (&Call, &Chunk),
         (c, c_stride): (&mut [f32], usize),
-        ahead: *const bf16,
     ) {
         let Chunk { offset, ref runs, .. } = *chunk;
         let (b, b_stride) = self.weights(call, chunk);
@@ -317,7 +312,6 @@ impl Layer<'_> {
             c: c.as_mut_ptr(),
             c_stride,
             add: chunk.input > 0,
-            next: ahead,
         };
         // SAFETY: all of them are in memory, by their lengths, and `multiply` is within a session.
         unsafe { tiles.multiply(two_rows, call.count == 2) };
