@@ -48,6 +48,10 @@ show("EXP", minimax(lambda r: exp(r) - 1 - r, lambda i, r: r ** (i + 2), exp, -h
 half = mpf(1) / 2
 show("EXP2", minimax(lambda r: mpf(2) ** r - 1, lambda i, r: r ** (i + 1), lambda r: mpf(2) ** r, -half, half, 6))
 
+# Of one sign, as is the error around 0 with an odd number of terms.
+rough = minimax(lambda r: abs(mpf(2) ** r - 1), lambda i, r: abs(r) * r**i, lambda r: mpf(2) ** r, -half, half, 3)
+show("EXP2_ROUGHLY", rough)
+
 
 def tail(v):
     a = v * mpf(3.5) / (1 - v)

@@ -7,8 +7,9 @@ use std::f32::consts::LOG2_E;
 use crate::gemm::PANEL;
 use crate::simd::Simd;
 
-/// Added to a small number and taken away again, it rounds to a whole one, which then stands in the sum's lowest bits.
-const ROUND: f32 = 12_582_912.0;
+/// Added to a small number and taken away again, it rounds to a whole one, which then stands in the sum's lowest bits, with
+/// 127 added to it, as in an exponent.
+const ROUND: f32 = 12_582_912.0 + 127.0;
 
 /// The natural logarithm of 2, in a part of 9 bits, which whole numbers multiply exactly, and the rest.
 const LN_2: (f32, f32) = (355.0 / 512.0, -2.121_944_4e-4);
@@ -17,7 +18,11 @@ const LN_2: (f32, f32) = (355.0 / 512.0, -2.121_944_4e-4);
 const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_71, 0.001_381_461_4];
 
 /// `(2^r - 1) ÷ r` for `|r| ≤ ½`; the error is 3e-9.
-const EXP2: [f32; 6] = [0.693_147_24, 0.240_226_52, 0.055_503_104, 0.009_617_693, 0.001_340_664_3, 0.000_155_946_76];
+pub(crate) const EXP2: [f32; 6] =
+    [0.693_147_24, 0.240_226_52, 0.055_503_104, 0.009_617_693, 0.001_340_664_3, 0.000_155_946_76];
+
+/// The same, with an error of 1e-4.
+pub(crate) const EXP2_ROUGHLY: [f32; 3] = [0.693_282_9, 0.242_210_96, 0.055_008_93];
 
 /// Where the normal distribution's tail ends: `Φ(-14.5)` is nothing in 32 bits.
 const TAIL_END: f32 = 14.5;
@@ -67,13 +72,13 @@ fn exp_of_parts<S: Simd>(simd: S, rounded: f32, r: f32) -> f32 {
     (simd.mul_add(polynomial(simd, &EXP, r), square, r) + 1.0) * power_of_two(rounded)
 }
 
-/// `2^x` for `x` that is not above 0, or hardly; nothing below `2^-126.5`.
+/// `2^x` for `x` that is not above 0, or not by much, with [`EXP2`] or [`EXP2_ROUGHLY`]; nothing below `2^-126.5`.
 #[inline(always)]
-pub(crate) fn exp2_to_one<S: Simd>(simd: S, x: f32) -> f32 {
+pub(crate) fn exp2<S: Simd, const N: usize>(simd: S, coefficients: &[f32; N], x: f32) -> f32 {
     let x = at_least(x, -127.0);
     let rounded = x + ROUND;
     let r = x - (rounded - ROUND);
-    simd.mul_add(polynomial(simd, &EXP2, r), r, 1.0) * power_of_two(rounded)
+    simd.mul_add(polynomial(simd, coefficients, r), r, 1.0) * power_of_two(rounded)
 }
 
 /// `1 ÷ (1 + e^-x)`
@@ -122,7 +127,7 @@ pub(crate) fn fold(mut values: [f32; PANEL], with: impl Fn(f32, f32) -> f32) -> 
 /// `2^n` for `-126 ≤ n ≤ 127`, of `n` with [`ROUND`] added; 0 for -127, infinite for 128.
 #[inline(always)]
 fn power_of_two(rounded: f32) -> f32 {
-    f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23)
+    f32::from_bits(rounded.to_bits() << 23)
 }
 
 /// The polynomial with these coefficients, the constant one first, by Estrin's scheme: what is computed next seldom waits
@@ -154,7 +159,9 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Function {
         Exp,
-        Exp2ToOne,
+        Exp2,
+        Exp2Each,
+        Exp2Roughly,
         Sigmoid,
         Gelu,
     }
@@ -168,12 +175,22 @@ mod tests {
             for x in values {
                 *x = match function {
                     Function::Exp => exp(simd, *x),
-                    Function::Exp2ToOne => exp2_to_one(simd, *x),
+                    Function::Exp2 => exp2(simd, &EXP2, *x),
+                    Function::Exp2Each => each(simd, &EXP2, *x),
+                    Function::Exp2Roughly => each(simd, &EXP2_ROUGHLY, *x),
                     Function::Sigmoid => sigmoid(simd, *x),
                     Function::Gelu => gelu(simd, *x),
                 };
             }
         }
+    }
+
+    /// One of sixteen numbers.
+    #[inline(always)]
+    fn each<S: Simd, const N: usize>(simd: S, coefficients: &[f32; N], x: f32) -> f32 {
+        let mut lanes = [0.0; PANEL];
+        simd.store(simd.exp2_each(simd.splat(x), coefficients), &mut lanes);
+        lanes[0]
     }
 
     /// `erfc(z) ÷ 2` by the series, or for large arguments by the continued fraction.
@@ -236,8 +253,11 @@ mod tests {
 
     #[test]
     fn shares_are_right_to_the_last_places() {
-        check(Function::Exp2ToOne, &range(0.0, -4e-4, 400_000), f64::exp2, 1.5, LEAST);
-        check(Function::Exp2ToOne, &[f32::NEG_INFINITY, -1e30, -127.0, -0.0, 1e-6], f64::exp2, 1.5, LEAST);
+        let special = [f32::NEG_INFINITY, -1e30, -127.0, -126.0, -0.0, 1e-6, 8.0];
+        for (function, units) in [(Function::Exp2, 1.5), (Function::Exp2Each, 1.5), (Function::Exp2Roughly, 1750.0)] {
+            check(function, &range(8.0, -4e-4, 400_000), f64::exp2, units, LEAST);
+            check(function, &special, f64::exp2, units, LEAST);
+        }
     }
 
     #[test]
@@ -258,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_stays_so() {
-        for function in [Function::Exp, Function::Exp2ToOne, Function::Sigmoid, Function::Gelu] {
+        for function in [Function::Exp, Function::Exp2, Function::Exp2Each, Function::Sigmoid, Function::Gelu] {
             for cpu in Isa::available().iter().filter_map(|isa| Cpu::with(*isa)) {
                 let mut values = [f32::NAN; 19];
                 cpu.run(Over(function, &mut values));

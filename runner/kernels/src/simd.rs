@@ -5,12 +5,13 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_stream_ps,
+    __m256, __m512, _CMP_GT_OQ, _MM_FROUND_TO_NEAREST_INT, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
+    _mm256_storeu_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_reduce_ps,
+    _mm512_scalef_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
 };
 
 use crate::memory::stream;
-use crate::{Cpu, Isa};
+use crate::{Cpu, Isa, math};
 
 /// Why a token of a [`Cpu`]'s instruction set can be made.
 #[cfg(target_arch = "x86_64")]
@@ -65,6 +66,37 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// `a · b + c` of each, as [`Simd::mul_add`].
     fn mul_add_each(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// [`math::at_least`] of each.
+    #[inline(always)]
+    fn at_least_each(self, x: Self::Vector, least: Self::Vector) -> Self::Vector {
+        let (mut lanes, mut bounds) = ([0.0; 16], [0.0; 16]);
+        self.store(x, &mut lanes);
+        self.store(least, &mut bounds);
+        for (x, least) in lanes.iter_mut().zip(bounds) {
+            *x = math::at_least(*x, least);
+        }
+        self.load(&lanes)
+    }
+
+    /// Whether one is more than `bound`.
+    #[inline(always)]
+    fn any_above(self, x: Self::Vector, bound: f32) -> bool {
+        let mut lanes = [0.0; 16];
+        self.store(x, &mut lanes);
+        lanes.iter().fold(false, |any, x| any | (*x > bound))
+    }
+
+    /// [`math::exp2`] of each.
+    #[inline(always)]
+    fn exp2_each<const N: usize>(self, x: Self::Vector, coefficients: &[f32; N]) -> Self::Vector {
+        let mut lanes = [0.0; 16];
+        self.store(x, &mut lanes);
+        for x in &mut lanes {
+            *x = math::exp2(self, coefficients, *x);
+        }
+        self.load(&lanes)
+    }
 
     /// Computes `task` with these instructions.
     fn run<T: Task>(self, task: T) -> T::Output;
@@ -221,6 +253,31 @@ macro_rules! on_avx512 {
         fn mul_add_each(self, a: __m512, b: __m512, c: __m512) -> __m512 {
             // SAFETY: as above.
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn at_least_each(self, x: __m512, least: __m512) -> __m512 {
+            // SAFETY: as above. Of two operands of which one is not a number, the second is taken.
+            unsafe { _mm512_max_ps(least, x) }
+        }
+
+        #[inline(always)]
+        fn any_above(self, x: __m512, bound: f32) -> bool {
+            // SAFETY: as above.
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_set1_ps(bound)) != 0 }
+        }
+
+        #[inline(always)]
+        fn exp2_each<const N: usize>(self, x: __m512, coefficients: &[f32; N]) -> __m512 {
+            // Subnormal results would take a hundred times as long.
+            let x = self.at_least_each(x, self.splat(-126.0));
+            // SAFETY: as above.
+            unsafe {
+                let rest = _mm512_reduce_ps::<_MM_FROUND_TO_NEAREST_INT>(x);
+                let terms = coefficients.iter().rev().map(|term| _mm512_set1_ps(*term));
+                let sum = terms.reduce(|sum, term| _mm512_fmadd_ps(sum, rest, term)).expect("a term");
+                _mm512_scalef_ps(_mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.0)), _mm512_sub_ps(x, rest))
+            }
         }
     };
 }

@@ -18,7 +18,7 @@ use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
 use crate::{Cpu, Isa};
-use queries::{QUERIES, Queries};
+use queries::{Queries, most_queries};
 use sources::Sources;
 
 /// The shape of an attention.
@@ -99,7 +99,7 @@ impl Attention<'_> {
             return;
         }
         let output = &Output::new(y);
-        let blocks = queries.div_ceil(QUERIES);
+        let blocks = queries.div_ceil(most_queries::<K>());
         let most = queries.div_ceil(blocks).next_multiple_of(K::ROWS);
         let count = Sources::count::<K>(self.shape);
         Scratch::shared(bytes_of::<K::Element>(count), |mut scratch| {

@@ -2,17 +2,21 @@
 
 use std::ops::Range;
 
-use super::shares::Shares;
+use super::shares::{PAIR, Shares};
 use super::sources::{Source, Sources};
 use super::{Attention, Mask};
 use crate::gemm::{Block, Kernel, Output, PANEL, Scratch, bytes_of};
+use crate::math::fold;
 use crate::simd::{Simd, Task};
 
 /// The longest sums of one product: 16 KiB of an `f32` panel are half the first cache.
 const INPUTS: usize = 256;
 
-/// The most queries of a task: their scores and results stay in the second cache with a panel of keys or values.
-pub(super) const QUERIES: usize = 96;
+/// The most queries of a task: their scores and results stay in the second cache with a panel of keys or values. Where
+/// numbers are half as long, there is room for more.
+pub(super) const fn most_queries<K: Kernel>() -> usize {
+    if size_of::<K::Element>() < size_of::<f32>() { 128 } else { 96 }
+}
 
 /// Some queries of one head of one picture; heads are counted over all pictures.
 pub(super) struct Queries<'a> {
@@ -36,17 +40,18 @@ impl Queries<'_> {
         let shape = self.attention.shape;
         let (keys, depth, outputs) = (sources.keys(), sources.depth(), sources.outputs());
         let rows = self.rows.len().next_multiple_of(K::WHOLE_ROWS);
+        // Pairs of panels become shares together.
+        let stride = keys.next_multiple_of(PAIR);
         let bytes = bytes_of::<K::Element>(rows * depth)
-            + bytes_of::<K::Element>(rows * keys)
-            + bytes_of::<f32>(rows * keys)
-            + 2 * bytes_of::<f32>(rows * outputs)
+            + bytes_of::<K::Element>(rows * stride)
+            + bytes_of::<f32>(rows * stride)
+            + bytes_of::<f32>(rows * outputs)
             + Shares::bytes(rows);
         Scratch::with(bytes, |mut scratch| {
             let q: &mut [K::Element] = scratch.take(rows * depth);
-            let shares: &mut [K::Element] = scratch.take(rows * keys);
-            let scores: &mut [f32] = scratch.take(rows * keys);
+            let shares: &mut [K::Element] = scratch.take(rows * stride);
+            let scores: &mut [f32] = scratch.take(rows * stride);
             let sums: &mut [f32] = scratch.take(rows * outputs);
-            let part: &mut [f32] = scratch.take(rows * outputs);
             let mut state = Shares::new(&mut scratch, rows, shape.width);
             self.gather(kernel, depth, q);
             let q = Left { values: q, stride: depth, rows };
@@ -56,22 +61,15 @@ impl Queries<'_> {
                     break;
                 }
                 let count = keys.min(shape.keys - from);
-                let filled = count.next_multiple_of(K::WHOLE_INPUTS).next_multiple_of(PANEL).min(keys);
-                multiply(kernel, q, depth, &panels[..filled * depth], depth, scores);
-                let scores = &mut scores[..rows * filled];
-                self.hide(scores, rows, from..from + count);
-                state.take(kernel, scores, keys, shares);
-                let left = Left { values: shares, stride: keys, rows };
                 let inputs = count.next_multiple_of(K::WHOLE_INPUTS);
-                if index == 0 {
-                    multiply(kernel, left, inputs, values, keys, sums);
-                } else {
-                    multiply(kernel, left, inputs, values, keys, part);
-                    kernel.simd().run(AddTo { sums, keep: state.keep(), part });
-                }
+                let filled = inputs.next_multiple_of(PANEL).min(keys);
+                multiply(kernel, q, depth, &panels[..filled * depth], depth, scores, false);
+                let scores = &mut scores[..rows * filled.next_multiple_of(PAIR)];
+                kernel.simd().run(Hide { queries: self, keys: from..from + count, rows, scores });
+                state.take(kernel, scores, stride, shares, sums);
+                multiply(kernel, Left { values: shares, stride, rows }, inputs, values, keys, sums, index > 0);
             }
-            // SAFETY: the caller's promise.
-            unsafe { self.write(sums, state.totals(), output) };
+            kernel.simd().run(Write { queries: self, sums: sums.as_chunks().0, totals: state.totals(), output });
         });
     }
 
@@ -90,43 +88,73 @@ impl Queries<'_> {
         let (picture, head) = (self.head / shape.heads, self.head % shape.heads);
         (picture * shape.queries + row) * shape.channels() + head * shape.width
     }
+}
 
-    /// Makes nothing of the scores, `[panels][rows][16]`, of keys that are not there or not to be seen.
-    fn hide(&self, scores: &mut [f32], rows: usize, keys: Range<usize>) {
+/// Makes nothing of the scores, `[panels][rows][16]`, of keys that are not there or not to be seen.
+struct Hide<'a> {
+    queries: &'a Queries<'a>,
+    keys: Range<usize>,
+    rows: usize,
+    scores: &'a mut [f32],
+}
+
+impl Task for Hide<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { queries: Queries { attention, rows: of, .. }, keys, rows, scores } = self;
         for (panel, scores) in scores.chunks_exact_mut(rows * PANEL).enumerate() {
             let first = keys.start + panel * PANEL;
-            let causal = self.attention.mask == Mask::Causal && first + PANEL > self.rows.start;
+            let causal = attention.mask == Mask::Causal && first + PANEL > of.start;
             if !causal && first + PANEL <= keys.end {
                 continue;
             }
-            for (row, scores) in scores.chunks_exact_mut(PANEL).enumerate() {
-                let seen = if causal { keys.end.min(self.rows.start + row + 1) } else { keys.end };
-                scores[seen.saturating_sub(first).min(PANEL)..].fill(f32::NEG_INFINITY);
-            }
-        }
-    }
-
-    /// Divides the sums by the shares' totals.
-    ///
-    /// # Safety
-    /// No other task has these queries of this head.
-    unsafe fn write(&self, sums: &[f32], totals: &[f32], output: &Output<'_>) {
-        let width = self.attention.shape.width;
-        let sums = sums.as_chunks::<PANEL>().0;
-        for (index, row) in self.rows.clone().enumerate() {
-            let start = self.start(row);
-            // SAFETY: the caller's promise.
-            let y = unsafe { output.part(start..start + width) };
-            for (y, sums) in y.chunks_mut(PANEL).zip(sums[index..].iter().step_by(totals.len())) {
-                for (y, sum) in y.iter_mut().zip(sums) {
-                    *y = sum / totals[index];
+            for (row, scores) in scores.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+                let seen = if causal { keys.end.min(of.start + row + 1) } else { keys.end }.saturating_sub(first);
+                for (lane, score) in scores.iter_mut().enumerate() {
+                    *score = if lane < seen { *score } else { f32::NEG_INFINITY };
                 }
             }
         }
     }
 }
 
-/// `c = a · b`: `c` is `[panels][rows][16]`, and `b` panels of which the first `inputs` of `stride` are multiplied.
+/// Divides the sums by the shares' totals.
+struct Write<'a, 'b> {
+    queries: &'a Queries<'a>,
+    sums: &'a [[f32; PANEL]],
+    totals: &'a [[f32; PANEL]],
+    /// No other task has these queries of this head.
+    output: &'a Output<'b>,
+}
+
+impl Task for Write<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { queries, sums, totals, output } = self;
+        let width = queries.attention.shape.width;
+        for (index, row) in queries.rows.clone().enumerate() {
+            let total = fold(totals[index], |a, b| a + b);
+            let start = queries.start(row);
+            // SAFETY: `Queries::attend`'s caller promises it.
+            let y = unsafe { output.part(start..start + width) };
+            let mut results = sums[index..].iter().step_by(totals.len()).map(|sums| sums.map(|sum| sum / total));
+            let (whole, rest) = y.as_chunks_mut::<PANEL>();
+            for (y, results) in whole.iter_mut().zip(&mut results) {
+                *y = results;
+            }
+            if let Some(results) = results.next() {
+                rest.copy_from_slice(&results[..rest.len()]);
+            }
+        }
+    }
+}
+
+/// `c = a · b`, or added to it: `c` is `[panels][rows][16]`, and `b` panels of which the first `inputs` of `stride` are
+/// multiplied.
 fn multiply<K: Kernel>(
     kernel: K,
     a: Left<'_, K::Element>,
@@ -134,6 +162,7 @@ fn multiply<K: Kernel>(
     b: &[K::Element],
     stride: usize,
     c: &mut [f32],
+    add: bool,
 ) {
     let panels = b.len() / (stride * PANEL);
     assert!(inputs <= stride && inputs <= a.stride && a.values.len() >= a.rows * a.stride);
@@ -147,38 +176,13 @@ fn multiply<K: Kernel>(
                 a_stride: a.stride,
                 b_stride: stride * PANEL,
                 c_stride: a.rows * PANEL,
-                add: from > 0,
+                add: add || from > 0,
             };
             let c = &mut c[first * block.c_stride..];
             let (a, b) = (&a.values[from..], &b[(first * stride + from) * PANEL..]);
             // SAFETY: `a` has the rows and inputs, `b` the panels and inputs and `c` the rows and panels, as checked above; all
             // begin at multiples of 64 bytes, and rows and inputs are as many as the kernel takes.
             unsafe { kernel.multiply(block, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
-        }
-    }
-}
-
-/// `sums = sums · keep + part`, for each row; sums and part are `[panels][rows][16]`.
-struct AddTo<'a> {
-    sums: &'a mut [f32],
-    keep: &'a [f32],
-    part: &'a [f32],
-}
-
-impl Task for AddTo<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let (sums, part) = (self.sums.as_chunks_mut::<PANEL>().0, self.part.as_chunks::<PANEL>().0);
-        for (sums, part) in sums.chunks_exact_mut(self.keep.len()).zip(part.chunks_exact(self.keep.len())) {
-            for ((sums, part), keep) in sums.iter_mut().zip(part).zip(self.keep) {
-                let mut values = *part;
-                for lane in 0..PANEL {
-                    values[lane] = simd.mul_add(sums[lane], *keep, values[lane]);
-                }
-                *sums = values;
-            }
         }
     }
 }

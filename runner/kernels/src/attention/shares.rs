@@ -1,48 +1,60 @@
 //! The softmax of scores that come in blocks.
 
 use std::f32::consts::LOG2_E;
+use std::mem;
 
-use crate::gemm::{Kernel, PANEL, Scratch, bytes_of};
-use crate::math::{self, fold};
+use crate::gemm::{Element, Kernel, PANEL, Scratch, bytes_of};
+use crate::math::{self, EXP2, EXP2_ROUGHLY, fold};
 use crate::simd::{Simd, Task};
+
+/// How far above what shares are relative to a score may come, as a power of two, before they become relative to it. Until
+/// then nothing has to be scaled, and what is added up is as exact: these are floating-point numbers.
+const HEADROOM: f32 = 8.0;
+
+/// The numbers of two panels, which are rounded together.
+pub(super) const PAIR: usize = 2 * PANEL;
 
 /// What is known of each row after the blocks so far. Scores are counted in powers of two: multiplied by `scale`.
 pub(super) struct Shares<'a> {
     scale: f32,
-    largest: &'a mut [f32],
-    /// The sums of the shares, which are relative to the largest score.
-    totals: &'a mut [f32],
-    /// By what the last block made the shares before it smaller.
-    keep: &'a mut [f32],
+    /// What shares are relative to: the row's largest score so far, or one that is hardly smaller.
+    reference: &'a mut [f32],
+    /// The sums of the shares, one of every sixteenth key.
+    totals: &'a mut [[f32; PANEL]],
 }
 
 impl<'a> Shares<'a> {
     /// How much scratch memory it takes.
     pub(super) fn bytes(rows: usize) -> usize {
-        3 * bytes_of::<f32>(rows)
+        bytes_of::<f32>(rows) + bytes_of::<f32>(rows * PANEL)
     }
 
     /// For heads of `width` channels.
     pub(super) fn new(scratch: &mut Scratch<'a>, rows: usize, width: usize) -> Self {
-        let [largest, totals, keep] = [(); 3].map(|()| scratch.take::<f32>(rows));
-        largest.fill(f32::NEG_INFINITY);
+        let (reference, totals) = (scratch.take(rows), scratch.take(rows * PANEL));
+        reference.fill(f32::NEG_INFINITY);
         totals.fill(0.0);
         let scale = (f64::from(LOG2_E) / (width as f64).sqrt()) as f32;
-        Self { scale, largest, totals, keep }
+        Self { scale, reference, totals: totals.as_chunks_mut().0 }
     }
 
-    pub(super) fn totals(&self) -> &[f32] {
+    /// The sums of the shares, in sixteen parts.
+    pub(super) fn totals(&self) -> &[[f32; PANEL]] {
         self.totals
     }
 
-    pub(super) fn keep(&self) -> &[f32] {
-        self.keep
-    }
-
-    /// Makes shares, rows of `stride`, of a block of scores, `[panels][rows][16]`.
-    pub(super) fn take<K: Kernel>(&mut self, kernel: K, scores: &[f32], stride: usize, shares: &mut [K::Element]) {
-        let scores = scores.as_chunks().0;
-        kernel.simd().run(Take { state: self, kernel, scores, stride, shares });
+    /// Makes shares, rows of `stride`, of a block of scores, `[pairs of panels][2][rows][16]`. The sums that were made with
+    /// shares before, `[panels][rows][16]`, are scaled to suit them.
+    pub(super) fn take<K: Kernel>(
+        &mut self,
+        kernel: K,
+        scores: &[f32],
+        stride: usize,
+        shares: &mut [K::Element],
+        sums: &mut [f32],
+    ) {
+        let (scores, sums) = (scores.as_chunks().0, sums.as_chunks_mut().0);
+        kernel.simd().run(Take { state: self, kernel, scores, stride, shares, sums });
     }
 }
 
@@ -52,6 +64,7 @@ struct Take<'a, 'b, K: Kernel> {
     scores: &'a [[f32; PANEL]],
     stride: usize,
     shares: &'a mut [K::Element],
+    sums: &'a mut [[f32; PANEL]],
 }
 
 impl<K: Kernel> Task for Take<'_, '_, K> {
@@ -59,30 +72,64 @@ impl<K: Kernel> Task for Take<'_, '_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { state: Shares { scale, largest, totals, keep }, kernel, scores, stride, shares } = self;
-        let (scale, rows) = (*scale, largest.len());
-        for (row, largest) in largest.iter_mut().enumerate() {
-            let mut lanes = [f32::NEG_INFINITY; PANEL];
-            for scores in scores[row..].iter().step_by(rows) {
-                for lane in 0..PANEL {
-                    lanes[lane] = math::at_least(lanes[lane], scores[lane]);
-                }
-            }
-            let before = *largest;
-            *largest = math::at_least(before, fold(lanes, math::at_least) * scale);
-            keep[row] = math::exp2_to_one(simd, before - *largest);
-        }
+        let Self { state: Shares { scale, reference, totals }, kernel, scores, stride, shares, sums } = self;
+        let (scale, rows) = (*scale, reference.len());
+        let (one, scales, units) = (simd.splat(1.0), simd.splat(scale), 1.0 / scale);
+        let pairs = scores.len() / (2 * rows);
         for (row, shares) in shares.chunks_exact_mut(stride).enumerate() {
-            let (largest, mut lanes) = (largest[row], [0.0; PANEL]);
-            for (scores, shares) in scores[row..].iter().step_by(rows).zip(shares.as_chunks_mut::<PANEL>().0) {
-                let mut values = *scores;
-                for lane in 0..PANEL {
-                    values[lane] = math::exp2_to_one(simd, simd.mul_add(values[lane], scale, -largest));
-                    lanes[lane] += values[lane];
-                }
-                kernel.copy(&values, shares);
+            let (reference, total) = (&mut reference[row], &mut totals[row]);
+            let pair = |index: usize| [0, 1].map(|half| simd.load(&scores[(2 * index + half) * rows + row]));
+            let mut most = [simd.splat(f32::NEG_INFINITY); 2];
+            for index in 0..pairs {
+                let scores = pair(index);
+                most = [simd.at_least_each(most[0], scores[0]), simd.at_least_each(most[1], scores[1])];
             }
-            totals[row] = simd.mul_add(totals[row], keep[row], fold(lanes, |a, b| a + b));
+            let most = simd.at_least_each(most[0], most[1]);
+            if simd.any_above(most, (*reference + HEADROOM) * units) {
+                let mut lanes = [0.0; PANEL];
+                simd.store(most, &mut lanes);
+                let before = mem::replace(reference, fold(lanes, math::at_least) * scale);
+                if before > f32::NEG_INFINITY {
+                    let keep = math::exp2(simd, &EXP2, before - *reference);
+                    for values in sums[row..].iter_mut().step_by(rows).chain([&mut *total]) {
+                        values.iter_mut().for_each(|value| *value *= keep);
+                    }
+                }
+            }
+            let less = simd.splat(-*reference);
+            let mut totals = [simd.load(total), simd.splat(0.0)];
+            for (index, shares) in shares.as_chunks_mut::<PAIR>().0[..pairs].iter_mut().enumerate() {
+                let mut values = [[0.0; PANEL]; 2];
+                for (values, scores) in values.iter_mut().zip(pair(index)) {
+                    let power = simd.mul_add_each(scores, scales, less);
+                    let share =
+                        if rounds::<K>() { simd.exp2_each(power, &EXP2_ROUGHLY) } else { simd.exp2_each(power, &EXP2) };
+                    simd.store(share, values);
+                }
+                kernel.copy(values.as_flattened(), shares);
+                if rounds::<K>() {
+                    values = widened(shares);
+                }
+                for (total, values) in totals.iter_mut().zip(&values) {
+                    *total = simd.mul_add_each(simd.load(values), one, *total);
+                }
+            }
+            simd.store(simd.mul_add_each(totals[0], one, totals[1]), total);
         }
     }
+}
+
+/// Whether shares are `bf16`.
+const fn rounds<K: Kernel>() -> bool {
+    size_of::<K::Element>() < size_of::<f32>()
+}
+
+/// The numbers of even and of odd places, which are `bf16`. Totals of these are those of what values are multiplied with, so
+/// that one share that outweighs the others is 1 however it was rounded.
+#[inline(always)]
+fn widened<E: Element>(shares: &[E; PAIR]) -> [[f32; PANEL]; 2] {
+    assert!(size_of_val(shares) == size_of::<[u32; PANEL]>());
+    // SAFETY: it is as long, and every pattern of bits is a number.
+    let bits = unsafe { shares.as_ptr().cast::<[u32; PANEL]>().read_unaligned() };
+    [bits.map(|bits| f32::from_bits(bits << 16)), bits.map(|bits| f32::from_bits(bits & 0xffff_0000))]
 }

@@ -51,11 +51,6 @@ impl Layout {
         self.shape.keys.div_ceil(self.keys)
     }
 
-    /// Whether a block of so many keys leaves none of its elements out.
-    fn is_full(self, keys: usize) -> bool {
-        (self.keys, self.depth, self.outputs) == (keys, self.shape.width, self.shape.width)
-    }
-
     /// How many elements a block has.
     fn length(self) -> usize {
         self.keys * (self.depth + self.outputs)
@@ -76,9 +71,6 @@ impl<'a, E: Element> Sources<'a, E> {
         memory.par_chunks_exact_mut(layout.length()).enumerate().for_each(|(index, to)| {
             let (head, from) = (index / blocks, index % blocks * layout.keys);
             let keys = from..attention.shape.keys.min(from + layout.keys);
-            if !layout.is_full(keys.len()) {
-                to.fill(E::default());
-            }
             kernel.simd().run(Pack { kernel, attention, layout, head, keys, to });
         });
         Self { memory, layout }
@@ -109,7 +101,7 @@ impl<'a, E: Element> Sources<'a, E> {
     }
 }
 
-/// Fills a block, but for what is beyond the keys and the channels that there are.
+/// Fills a block, with zeros beyond the keys and the channels that there are.
 struct Pack<'a, K: Kernel> {
     kernel: K,
     attention: Attention<'a>,
@@ -125,35 +117,55 @@ impl<K: Kernel> Task for Pack<'_, K> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Self { kernel, attention: Attention { k, v, shape, .. }, layout, head, keys, to } = self;
-        let side = K::Element::SIDE_BY_SIDE;
-        let (to_keys, to_values) = to.split_at_mut(layout.keys * layout.depth);
         let (picture, head) = (head / shape.heads, head % shape.heads);
-        let start = |key: usize| (picture * shape.keys + key) * shape.channels() + head * shape.width;
-        // All rows are fetched before any is taken apart, so that the memory's answers are waited for together.
+        let (to_keys, to_values) = to.split_at_mut(layout.keys * layout.depth);
+        let side = K::Element::SIDE_BY_SIDE;
         let stride = layout.depth.max(layout.outputs);
-        let mut rows = vec![K::Element::default(); keys.len() * stride];
-        for (key, row) in keys.clone().zip(rows.chunks_exact_mut(stride)) {
-            kernel.copy(&k[start(key)..][..shape.width], &mut row[..shape.width]);
-        }
-        for (index, row) in rows.chunks_exact(stride).enumerate() {
-            let panel = &mut to_keys[index / PANEL * layout.depth * PANEL..][..layout.depth * PANEL];
-            for (inputs, from) in panel.chunks_exact_mut(side * PANEL).zip(row.chunks_exact(side)) {
-                for (to, from) in inputs[index % PANEL * side..][..side].iter_mut().zip(from) {
-                    *to = *from;
+        let mut rows: Vec<Unit> = vec![0; layout.keys * stride / side];
+        // All rows are fetched before any is taken apart, so that the memory's answers are waited for together.
+        let fetch = |from: &[f32], rows: &mut [K::Element]| {
+            for (key, row) in keys.clone().zip(rows.chunks_exact_mut(stride)) {
+                let start = (picture * shape.keys + key) * shape.channels() + head * shape.width;
+                kernel.copy(&from[start..][..shape.width], &mut row[..shape.width]);
+            }
+        };
+        fetch(k, of_units(&mut rows));
+        let panels = units_of(to_keys).chunks_exact_mut(layout.depth / side * PANEL);
+        for (rows, panel) in rows.chunks_exact(stride / side * PANEL).zip(panels) {
+            for (input, to) in panel.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+                for key in 0..PANEL {
+                    to[key] = rows[key * (stride / side) + input];
                 }
             }
         }
-        for (key, row) in keys.zip(rows.chunks_exact_mut(stride)) {
-            kernel.copy(&v[start(key)..][..shape.width], &mut row[..shape.width]);
-        }
-        for (index, row) in rows.chunks_exact(stride).enumerate() {
-            let panels = to_values.chunks_exact_mut(layout.keys * PANEL);
-            for (from, panel) in row[..layout.outputs].as_chunks::<PANEL>().0.iter().zip(panels) {
-                let to = &mut panel[index / side * side * PANEL..][..side * PANEL];
-                for lane in 0..PANEL {
-                    to[lane * side + index % side] = from[lane];
+        let rows = of_units(&mut rows);
+        fetch(v, rows);
+        for (index, rows) in rows.chunks_exact(side * stride).enumerate() {
+            for (panel, to) in to_values.chunks_exact_mut(layout.keys * PANEL).enumerate() {
+                let to = &mut to[index * side * PANEL..][..side * PANEL];
+                for row in 0..side {
+                    let from = &rows[row * stride + panel * PANEL..][..PANEL];
+                    for lane in 0..PANEL {
+                        to[lane * side + row] = from[lane];
+                    }
                 }
             }
         }
     }
+}
+
+/// What an output of a panel has of the inputs side by side: a panel of keys is a transposed matrix of these.
+type Unit = u32;
+
+fn units_of<E: Element>(elements: &mut [E]) -> &mut [Unit] {
+    const { assert!(size_of::<E>() * E::SIDE_BY_SIDE == size_of::<Unit>()) };
+    // SAFETY: every pattern of bits is a number of either type.
+    let (before, units, after) = unsafe { elements.align_to_mut() };
+    assert!(before.is_empty() && after.is_empty(), "panels begin at multiples of 64 bytes");
+    units
+}
+
+fn of_units<E: Element>(units: &mut [Unit]) -> &mut [E] {
+    // SAFETY: every pattern of bits is a number of either type.
+    unsafe { units.align_to_mut() }.1
 }
