@@ -16,6 +16,12 @@ pub struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
+    /// Whether the product is written as it is.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let Self { bias, shift, residual, activation } = self;
+        bias.is_none() && shift.is_none() && residual.is_none() && *activation == Activation::None
+    }
+
     pub(crate) fn check(&self, batch: usize, outputs: usize, values: usize) {
         assert!(self.bias.is_none_or(|bias| bias.len() == outputs), "the bias has another length than the outputs");
         assert!(self.shift.is_none_or(|shift| shift.len() == batch * outputs), "the shift has another shape");

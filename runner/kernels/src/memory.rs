@@ -2,8 +2,8 @@
 
 use crate::gemm::PANEL;
 
-/// How many numbers are more than the caches keep until somebody reads them: 48 MiB of them.
-const MUCH: usize = 12 << 20;
+/// How many numbers are more than the caches keep until somebody reads them: 24 MiB of them.
+const MUCH: usize = 6 << 20;
 
 /// From how many bytes on large pages are asked for.
 const LARGE: usize = 4 << 20;
@@ -27,10 +27,10 @@ pub fn prefer_large_pages<T>(memory: &[T]) {
 #[inline(always)]
 pub(crate) fn prefetch(values: &[f32]) {
     #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(PANEL) {
+    for line in (0..values.len()).step_by(PANEL) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: it changes nothing but what is in the caches.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(line).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = values;

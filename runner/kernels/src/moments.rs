@@ -6,10 +6,14 @@
 use rayon::prelude::*;
 
 use crate::Cpu;
+use crate::memory::prefetch;
 use crate::simd::{Simd, Task};
 
 /// How many rows are added up before the sums are written.
 const ROWS: usize = 8;
+
+/// How many such blocks are fetched ahead.
+const AHEAD: usize = 2;
 
 /// Independent sums of one row.
 const LANES: usize = 16;
@@ -95,7 +99,10 @@ impl Task for SumColumns<'_> {
         let mut totals = Sums { sums: vec![0.0; row], squares: vec![0.0; row] };
         let (sums, squares) = (&mut totals.sums[..row], &mut totals.squares[..row]);
         let mut blocks = x.chunks_exact(ROWS * row);
+        let mut ahead = blocks.clone().skip(AHEAD);
         for block in &mut blocks {
+            // Rows are read side by side, which the processor does not foresee.
+            prefetch(ahead.next().unwrap_or_default());
             let rows: [&[f32]; ROWS] = std::array::from_fn(|index| &block[index * row..][..row]);
             for column in 0..row {
                 let (mut sum, mut square) = (0.0, 0.0);

@@ -9,7 +9,7 @@ use crate::simd::{Simd, Task};
 use crate::{Activation, Cpu};
 
 /// How many values are normalised before the activation goes over them: 16 KiB stay in the first cache.
-const BLOCK: usize = 1 << 12;
+const BLOCK: usize = 1 << 10;
 
 /// How many values one task takes: 256 KiB of them.
 const TASK: usize = 1 << 16;

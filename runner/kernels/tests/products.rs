@@ -68,6 +68,7 @@ fn edges_are_mirrored() {
     check_shape(map(1, 9, 8, 16), Window { stride: 2, ..mirrored }, 16, ALL);
     check_shape(map(1, 4, 5, 12), Window { repeat: 2, ..mirrored }, 20, ALL);
     check_shape(map(1, 13, 11, 3), wide, 32, ALL);
+    check_shape(map(2, 15, 13, 32), Window { stride: 2, ..mirrored }, 40, ALL);
     for (height, width) in [(1, 1), (1, 2), (3, 1), (2, 3)] {
         check_shape(map(2, height, width, 3), wide, 5, ALL);
         check_shape(map(1, height, width, 40), mirrored, 5, ALL);
@@ -153,6 +154,19 @@ fn outputs_are_few() {
         check_shape(map(1, height, width, 5), wide, 4, ALL);
     }
     check_shape(map(1, 40, 9, 16), Window { edge: Edge::Mirrored, ..SAME }, 3, ALL);
+}
+
+#[test]
+fn outputs_of_doubled_pixels_are_few() {
+    for edge in [Edge::Zeros, Edge::Mirrored] {
+        let doubled = Window { repeat: 2, edge, ..SAME };
+        check_shape(map(2, 9, 14, 32), doubled, 8, ALL);
+        check_shape(map(1, 14, 9, 8), doubled, 4, ALL);
+        check_shape(map(1, 5, 6, 37), doubled, 3, Parts(0, Activation::None));
+        for (height, width) in [(1, 1), (1, 2), (3, 1)] {
+            check_shape(map(2, height, width, 5), doubled, 7, ALL);
+        }
+    }
 }
 
 #[test]

@@ -222,11 +222,11 @@ fn to_map(frame: &RgbImage) -> Result<Map> {
     let size = MapSize { batch: 1, height: padded_height as usize, width: padded_width as usize, channels: 3 };
     let line = 3 * width as usize;
     Map::from_pixels(size, &Placement::Kernels(Format::F32), |values| {
-        for (row, to) in (0..padded_height).zip(values.chunks_exact_mut(3 * size.width)) {
-            let from = &frame.as_raw()[mirrored(row, height) as usize * line..][..line];
+        values.par_chunks_exact_mut(3 * size.width).enumerate().for_each(|(row, to)| {
+            let from = &frame.as_raw()[mirrored(row as u32, height) as usize * line..][..line];
             let beyond = (width..padded_width).flat_map(|column| &from[3 * mirrored(column, width) as usize..][..3]);
             to.iter_mut().zip(from.iter().chain(beyond)).for_each(|(to, &byte)| *to = f32::from(byte) / 255.0);
-        }
+        });
     })
 }
 

@@ -10,10 +10,13 @@ use std::arch::x86_64::{
 
 use half::bf16;
 
-use super::{Block, Kernel, PANEL};
+use super::{Block, Kernel, PANEL, Pieces};
 use crate::simd::{Avx512, Avx512Bf16};
 
 const ROWS: usize = 12;
+
+/// Rows in one piece.
+const ONE_PIECE: Pieces = Pieces { count: 1, stride: 0 };
 
 /// The numbers of a register for `bf16`.
 const ROUNDED: usize = 2 * PANEL;
@@ -34,13 +37,19 @@ impl Kernel for Avx512 {
         to.copy_from_slice(from);
     }
 
+    #[inline(always)]
     unsafe fn multiply(self, block: Block, a: *const f32, b: *const f32, c: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.multiply_pieces(block, ONE_PIECE, a, b, c) };
+    }
+
+    unsafe fn multiply_pieces(self, block: Block, pieces: Pieces, a: *const f32, b: *const f32, c: *mut f32) {
         // SAFETY: an `Avx512` is made only where the processor has it; the rest is the caller's promise.
         unsafe {
             if block.panels == 2 {
-                whole::multiply::<2>(block, a, b, c);
+                whole::multiply::<2>(block, pieces, a, b, c);
             } else {
-                whole::multiply::<1>(block, a, b, c);
+                whole::multiply::<1>(block, pieces, a, b, c);
             }
         }
     }
@@ -69,9 +78,9 @@ impl Kernel for Avx512Bf16 {
         // SAFETY: an `Avx512Bf16` is made only where the processor has it; the rest is the caller's promise.
         unsafe {
             if block.panels == 2 {
-                pairs::multiply::<2>(block, a, b, c);
+                pairs::multiply::<2>(block, ONE_PIECE, a, b, c);
             } else {
-                pairs::multiply::<1>(block, a, b, c);
+                pairs::multiply::<1>(block, ONE_PIECE, a, b, c);
             }
         }
     }
@@ -140,17 +149,18 @@ macro_rules! tiles {
             use super::*;
 
             /// # Safety
-            /// [`Kernel::multiply`]'s, with `P` panels.
+            /// [`Kernel::multiply_pieces`]'s, with `P` panels.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn multiply<const P: usize>(
                 block: Block,
+                pieces: Pieces,
                 a: *const $number,
                 b: *const $number,
                 c: *mut f32,
             ) {
                 let at = |row: usize| (a.wrapping_add(row * block.a_stride), b, c.wrapping_add(row * PANEL));
                 // SAFETY: `row` stays below the block's; the caller's memory has all of those.
-                unsafe { by_rows!(block, |row| tile::<_, P>(block, at(row))) };
+                unsafe { by_rows!(block, |row| tile::<_, P>(block, pieces, at(row))) };
             }
 
             /// # Safety
@@ -159,6 +169,7 @@ macro_rules! tiles {
             #[target_feature(enable = $features)]
             unsafe fn tile<const R: usize, const P: usize>(
                 block: Block,
+                pieces: Pieces,
                 (a, b, c): (*const $number, *const $number, *mut f32),
             ) {
                 let mut sums = [[_mm512_setzero_ps(); P]; R];
@@ -171,15 +182,18 @@ macro_rules! tiles {
                             }
                         }
                     }
-                    for k in (0..block.inputs).step_by($step) {
-                        let mut weights = [$load(b.add(k * PANEL)); P];
-                        for (panel, weights) in weights.iter_mut().enumerate().skip(1) {
-                            *weights = $load(b.add(panel * block.b_stride + k * PANEL));
-                        }
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let a = $spread(a.add(row * block.a_stride + k));
-                            for (sum, weights) in sums.iter_mut().zip(weights) {
-                                *sum = $fuse(*sum, a, weights);
+                    for piece in 0..pieces.count {
+                        let (a, b) = (a.add(piece * pieces.stride), b.add(piece * block.inputs * PANEL));
+                        for k in (0..block.inputs).step_by($step) {
+                            let mut weights = [$load(b.add(k * PANEL)); P];
+                            for (panel, weights) in weights.iter_mut().enumerate().skip(1) {
+                                *weights = $load(b.add(panel * block.b_stride + k * PANEL));
+                            }
+                            for (row, sums) in sums.iter_mut().enumerate() {
+                                let a = $spread(a.add(row * block.a_stride + k));
+                                for (sum, weights) in sums.iter_mut().zip(weights) {
+                                    *sum = $fuse(*sum, a, weights);
+                                }
                             }
                         }
                     }

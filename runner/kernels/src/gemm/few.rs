@@ -1,5 +1,6 @@
 //! Convolutions with few outputs, which would fill a small part of a panel.
 
+pub(super) mod doubled;
 pub(super) mod planes;
 pub(super) mod taps;
 

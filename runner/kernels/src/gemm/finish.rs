@@ -140,6 +140,9 @@ impl<'a> Finish<'a> {
     /// # Safety
     /// No other task reads or writes these rows.
     pub(crate) unsafe fn run_in_place<S: Simd>(self, simd: S, rows: Range<usize>, y: &Output<'_>) {
+        if self.epilogue.is_nothing() {
+            return;
+        }
         struct Compiled<'a>(Finish<'a>, Range<usize>, &'a Output<'a>);
         impl Task for Compiled<'_> {
             type Output = ();
@@ -205,7 +208,8 @@ impl<'a> Finish<'a> {
         take: impl Fn(&[f32], usize) -> Lanes,
     ) -> Lanes {
         let Epilogue { bias, shift, residual, activation } = self.epilogue;
-        let picture = row / self.rows_per_picture;
+        // Only where it is needed, because it takes a division.
+        let picture = shift.map_or(0, |_| row / self.rows_per_picture);
         let terms = [(bias, 0), (shift, picture * self.outputs), (residual, row * self.outputs)];
         for (values, start) in terms {
             if let Some(values) = values {

@@ -10,20 +10,25 @@ use rayon::prelude::*;
 use super::driver::Product;
 use super::finish::{Finish, Output, Sums};
 use super::widen::Widen;
-use super::{Block, Kernel, PANEL, Patches, Scratch, bytes_of};
+use super::{Block, Kernel, PANEL, Patches, Pieces, Scratch, bytes_of};
+use crate::conv::Window;
 use crate::packed::Values;
 use crate::simd::Simd;
 
-/// The most channels.
+/// The most channels; twice as many of a kernel that moves on by several pixels.
 const CHANNELS: usize = PANEL;
 
 /// The most rows of a task, and the most of their pixels that are multiplied at a time.
 const ROWS: usize = 16;
 const PIXELS: usize = 96;
 
+/// The most numbers of its lines, if they are enough for a row: half a MiB of them, which stay in the second cache.
+const LINES: usize = 1 << 17;
+
 /// Whether it is a product for this.
 pub(crate) fn suits(product: &Product<'_>) -> bool {
-    product.patches.window().size > 1 && product.patches.size().channels <= CHANNELS
+    let (window, channels) = (product.patches.window(), product.patches.size().channels);
+    window.size > 1 && channels <= CHANNELS * window.stride.min(2)
 }
 
 /// Computes it.
@@ -31,7 +36,10 @@ pub(crate) fn run<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
     const { assert!(K::WHOLE_ROWS == 1 && K::WHOLE_INPUTS == 1) };
     let Product { patches, weight, epilogue, y, .. } = product;
     let out = patches.out();
-    let most = out.height.div_ceil(4 * rayon::current_num_threads()).clamp(1, ROWS);
+    let Window { size, stride, .. } = patches.window();
+    let line = ((out.width - 1) * stride + size) * patches.size().channels;
+    let fitting = (LINES / line).saturating_sub(size) / stride + 1;
+    let most = out.height.div_ceil(4 * rayon::current_num_threads()).clamp(1, ROWS.min(fitting));
     let of_picture =
         |picture: usize| (0..out.height).step_by(most).map(move |from| (picture, from..out.height.min(from + most)));
     let tasks: Vec<_> = (0..out.batch).flat_map(of_picture).collect();
@@ -90,37 +98,31 @@ impl Layer<'_> {
             let map: &mut [f32] = scratch.take(lines * line);
             let c: &mut [f32] = scratch.take(panels * PIXELS * PANEL);
             for (index, to) in map.chunks_exact_mut(line).enumerate() {
-                for (column, to) in to.chunks_exact_mut(channels).enumerate() {
-                    match self.patches.pixel(picture, rows.start * step + index, column) {
-                        Some(pixel) => to.copy_from_slice(pixel),
-                        None => to.fill(0.0),
-                    }
-                }
+                copy_line(self.patches, picture, rows.start * step + index, to);
             }
             for (index, row) in rows.enumerate() {
                 for from in (0..out.width).step_by(PIXELS) {
                     let pixels = from..out.width.min(from + PIXELS);
                     let c = &mut c[..panels * pixels.len() * PANEL];
                     for first in (0..panels).step_by(K::PANELS) {
-                        for i in 0..size {
-                            let block = Block {
-                                rows: pixels.len(),
-                                panels: K::PANELS.min(panels - first),
-                                inputs: size * channels,
-                                a_stride: step * channels,
-                                b_stride: self.panel_length,
-                                c_stride: pixels.len() * PANEL,
-                                add: i > 0,
-                            };
-                            let a = &map[(index * step + i) * line + from * step * channels..];
-                            let b = &self.weights[first * self.panel_length + i * size * channels * PANEL..];
-                            let c = &mut c[first * block.c_stride..];
-                            assert!(a.len() >= (block.rows - 1) * block.a_stride + block.inputs);
-                            assert!(b.len() >= (block.panels - 1) * block.b_stride + block.inputs * PANEL);
-                            assert!(c.len() >= block.panels * block.c_stride);
-                            // SAFETY: the lengths are checked, and `b` and `c` begin at multiples of 64 bytes.
-                            unsafe { kernel.multiply(block, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
-                        }
+                        let block = Block {
+                            rows: pixels.len(),
+                            panels: K::PANELS.min(panels - first),
+                            inputs: size * channels,
+                            a_stride: step * channels,
+                            b_stride: self.panel_length,
+                            c_stride: pixels.len() * PANEL,
+                            add: false,
+                        };
+                        let pieces = Pieces { count: size, stride: line };
+                        let a = &map[index * step * line + from * step * channels..];
+                        let b = &self.weights[first * self.panel_length..];
+                        let c = &mut c[first * block.c_stride..];
+                        assert!(a.len() >= (size - 1) * line + (block.rows - 1) * block.a_stride + block.inputs);
+                        assert!(b.len() >= (block.panels - 1) * block.b_stride + size * block.inputs * PANEL);
+                        assert!(c.len() >= block.panels * block.c_stride);
+                        // SAFETY: the lengths are checked, and `b` and `c` begin at multiples of 64 bytes.
+                        unsafe { kernel.multiply_pieces(block, pieces, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
                     }
                     let first = (picture * out.height + row) * out.width;
                     let rows = first + pixels.start..first + pixels.end;
@@ -131,5 +133,31 @@ impl Layer<'_> {
             }
             y.written();
         });
+    }
+}
+
+/// Copies a row of the padded map, as far as `to` goes.
+pub(super) fn copy_line(patches: Patches<'_>, picture: usize, row: usize, to: &mut [f32]) {
+    let (map, window) = (patches.size(), patches.window());
+    let (channels, columns) = (map.channels, to.len() / map.channels);
+    let edge = |columns: Range<usize>, to: &mut [f32]| {
+        for (column, to) in columns.zip(to.chunks_exact_mut(channels)) {
+            match patches.pixel(picture, row, column) {
+                Some(pixel) => to.copy_from_slice(pixel),
+                None => to.fill(0.0),
+            }
+        }
+    };
+    // Where no pixel is repeated, those between the edges lie in the map as they are wanted.
+    let inside = if window.repeat == 1 { window.before..columns.min(window.before + map.width) } else { 0..0 };
+    match patches.points().in_place().zip(patches.line(row)) {
+        Some((pixels, row)) if !inside.is_empty() => {
+            let (left, rest) = to.split_at_mut(inside.start * channels);
+            let (middle, right) = rest.split_at_mut(inside.len() * channels);
+            edge(0..inside.start, left);
+            middle.copy_from_slice(&pixels[(picture * map.height + row) * map.width * channels..][..middle.len()]);
+            edge(inside.end..columns, right);
+        }
+        _ => edge(0..columns, to),
     }
 }

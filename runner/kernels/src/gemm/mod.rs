@@ -132,6 +132,35 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// All that is described above is readable, `c` is writable and overlaps nothing, and the block keeps to this
     /// kernel's constants.
     unsafe fn multiply(self, block: Block, a: *const Self::Element, b: *const Self::Element, c: *mut f32);
+
+    /// As [`multiply`](Kernel::multiply), of rows that are in pieces of [`Block::inputs`] each. In `b` they follow one another.
+    ///
+    /// # Safety
+    /// As there, of all pieces.
+    #[inline(always)]
+    unsafe fn multiply_pieces(
+        self,
+        block: Block,
+        pieces: Pieces,
+        a: *const Self::Element,
+        b: *const Self::Element,
+        c: *mut f32,
+    ) {
+        for piece in 0..pieces.count {
+            let block = Block { add: block.add || piece > 0, ..block };
+            // SAFETY: the caller's promise.
+            unsafe { self.multiply(block, a.add(piece * pieces.stride), b.add(piece * block.inputs * PANEL), c) };
+        }
+    }
+}
+
+/// The pieces of the rows of an operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pieces {
+    /// How many there are.
+    pub(crate) count: usize,
+    /// From one to the next.
+    pub(crate) stride: usize,
 }
 
 /// The size of what a [`Kernel`] multiplies, and the distances in it.
@@ -156,6 +185,8 @@ pub(crate) struct Block {
 /// How a product is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
+    /// [`few::doubled`]
+    Doubled,
     /// [`few::planes`]
     Planes,
     /// [`few::taps`]
@@ -172,7 +203,8 @@ impl Way {
     /// The first that suits.
     fn of(product: &Product<'_>) -> Self {
         let ways = [
-            (Self::Planes, few::planes::suits as fn(&Product<'_>) -> bool),
+            (Self::Doubled, few::doubled::suits as fn(&Product<'_>) -> bool),
+            (Self::Planes, few::planes::suits),
             (Self::Taps, few::taps::suits),
             (Self::Lines, lines::suits),
             (Self::Winograd, winograd::suits),
@@ -188,6 +220,7 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     }
     let way = Way::of(&product);
     match cpu.isa() {
+        _ if way == Way::Doubled => few::doubled::run(cpu, product),
         _ if way == Way::Planes => few::planes::run(cpu, product),
         Isa::Portable => run_f32(Portable, way, product),
         #[cfg(target_arch = "x86_64")]
@@ -238,7 +271,7 @@ pub(crate) fn run_normalised(cpu: Cpu, product: Product<'_>, norm: GroupNorm<'_>
 
 fn run_f32<K: Kernel<Element = f32>>(kernel: K, way: Way, product: Product<'_>) {
     match way {
-        Way::Planes => unreachable!("it needs no kernel"),
+        Way::Doubled | Way::Planes => unreachable!("they need no kernel"),
         Way::Taps => few::taps::run(kernel, product),
         Way::Lines => lines::run(kernel, product),
         Way::Winograd => winograd::run(kernel, product),

@@ -11,6 +11,7 @@ const ALIGNMENT: usize = 64;
 thread_local! {
     static OWN: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
     static SHARED: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static WHOLE: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +51,11 @@ impl Scratch<'_> {
     /// [`with`](Scratch::with) itself.
     pub(crate) fn shared<R>(bytes: usize, work: impl FnOnce(Scratch<'_>) -> R) -> R {
         lend(&SHARED, bytes, work)
+    }
+
+    /// The same of yet another, for work that has whole products in it.
+    pub(crate) fn whole<R>(bytes: usize, work: impl FnOnce(Scratch<'_>) -> R) -> R {
+        lend(&WHOLE, bytes, work)
     }
 }
 

@@ -27,20 +27,27 @@ impl<P: Points> Task for Inputs<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let mut values = vec![0.0; P::INPUT_VALUES];
+        let map = self.patches.size();
+        let all = self.patches.points().in_place().expect("each pixel alone is in place");
         for (index, tile) in self.range.enumerate() {
             let (picture, top, left) = self.tiles.at(tile);
+            // Each row and column once, because finding one takes a division.
+            let (mut rows, mut columns) = ([None; REACH], [None; REACH + TILE]);
+            rows.iter_mut().enumerate().for_each(|(i, row)| *row = self.patches.line(top + i));
+            columns.iter_mut().enumerate().for_each(|(j, column)| *column = self.patches.column(left + j));
+            let pixel = |row: usize, column: usize| {
+                let pixel = (picture * map.height + row) * map.width + column;
+                &all[pixel * map.channels..][self.channels.clone()]
+            };
             let mut pixels = [[None; REACH]; REACH];
-            for (j, column) in pixels.iter_mut().enumerate() {
-                for (i, pixel) in column.iter_mut().enumerate() {
-                    let all = self.patches.pixel(picture, top + i, left + j);
-                    *pixel = all.map(|pixel| &pixel[self.channels.clone()]);
+            for (column, pixels) in columns.iter().zip(&mut pixels) {
+                for (row, to) in rows.iter().zip(pixels) {
+                    *to = row.zip(*column).map(|(row, column)| pixel(row, column));
                 }
             }
-            for (i, j) in (0..REACH).flat_map(|i| (REACH - TILE..REACH).map(move |j| (i, j))) {
+            for row in rows.into_iter().flatten() {
                 // Of the next tile: its pixels are in short pieces of memory, which the processor does not foresee.
-                if let Some(pixel) = self.patches.pixel(picture, top + i, left + TILE + j) {
-                    prefetch(&pixel[self.channels.clone()]);
-                }
+                columns[REACH..].iter().flatten().for_each(|column| prefetch(pixel(row, *column)));
             }
             let tile = Tile { pixels, width: self.channels.len() };
             self.points.input(simd, &tile, index, &mut values, &mut self.to);

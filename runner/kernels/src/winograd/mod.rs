@@ -50,6 +50,10 @@ const PANELS: usize = 2;
 /// too many channels.
 const BLOCK_TILES: usize = 48;
 
+/// How many numbers of transformed weights all tasks share in any case: 1 MiB of them, beside which a task's tiles still fit
+/// into the second cache.
+const FEW_WEIGHTS: usize = 1 << 18;
+
 /// The least of such tasks: with fewer, there are more weights than tiles, which tasks then should have more of.
 const BLOCKS: usize = 16;
 
@@ -92,11 +96,12 @@ fn run_at<P: Points>(points: P, product: Product<'_>) {
     let layer = Layer { points, patches, weight, epilogue, tiles: Tiles::of(patches.out()) };
     let y = &Output::new(y);
     let tiles = layer.tiles.count();
-    let weights = if P::SHARED_WEIGHTS && tiles > TILES { layer.size(PANEL) * layer.panels() } else { Size::default() };
-    let bands =
-        if weights == Size::default() || tiles < BLOCKS * BLOCK_TILES { layer.bands() } else { Bands::default() };
+    let weights = layer.size(PANEL) * layer.panels();
+    let shared = tiles > TILES && (P::SHARED_WEIGHTS || weights.numbers <= FEW_WEIGHTS);
+    let weights = if shared { weights } else { Size::default() };
+    let bands = if !shared || tiles < BLOCKS * BLOCK_TILES { layer.bands() } else { Bands::default() };
     Scratch::shared(weights.bytes::<P>() + bands.size.bytes::<P>(), |mut scratch| {
-        let shared = (weights != Size::default()).then(|| {
+        let shared = shared.then(|| {
             let mut weights = weights.take::<P>(&mut scratch);
             layer.transform_weights(&mut weights);
             weights

@@ -26,7 +26,7 @@ pub(super) trait Points: Copy + Send + Sync {
     /// See [`Points::INPUT_VALUES`].
     const WEIGHT_VALUES: usize;
 
-    /// Whether weights are transformed once for all where there are many tiles.
+    /// Whether weights, however many they are, are transformed once for all where there are many tiles.
     const SHARED_WEIGHTS: bool;
 
     /// The rows of the largest tile of sums.

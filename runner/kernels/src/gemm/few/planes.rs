@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::{OUTPUTS, suits as are_few};
 use crate::Cpu;
+use crate::gemm::lines::copy_line;
 use crate::gemm::{Finish, Output, PANEL, Patches, Product, Scratch, bytes_of};
 use crate::simd::{Simd, Task};
 
@@ -55,11 +56,25 @@ fn run_with<const N: usize>(cpu: Cpu, product: Product<'_>) {
     let line = (width + size - 1).next_multiple_of(PANEL);
     tasks.into_par_iter().for_each(|(picture, rows)| {
         let lines = rows.len() + size - 1;
+        let pixels = (out.width + size - 1) * shape.channels;
         let (planes, sums) = (CHANNELS * lines * line, N * rows.len() * width);
-        Scratch::with(bytes_of::<f32>(planes) + bytes_of::<f32>(sums), |mut scratch| {
-            let (planes, sums) = (scratch.take(planes), scratch.take(sums));
-            let strip =
-                Strip::<N> { patches, weights: &weights, picture, rows, lines, line, width, planes, sums, finish, y };
+        let bytes = [pixels, planes, sums].map(bytes_of::<f32>).iter().sum();
+        Scratch::with(bytes, |mut scratch| {
+            let [pixels, planes, sums] = [pixels, planes, sums].map(|count| scratch.take(count));
+            let strip = Strip::<N> {
+                patches,
+                weights: &weights,
+                picture,
+                rows,
+                lines,
+                line,
+                width,
+                pixels,
+                planes,
+                sums,
+                finish,
+                y,
+            };
             // SAFETY: each task has other rows.
             unsafe { strip.run(cpu) };
         });
@@ -78,6 +93,8 @@ struct Strip<'a, const N: usize> {
     line: usize,
     /// How many numbers there are from one row of sums to the next.
     width: usize,
+    /// `[columns][all channels]`, of one line.
+    pixels: &'a mut [f32],
     /// `[channels][lines][line]`
     planes: &'a mut [f32],
     /// `[outputs][rows][width]`
@@ -118,15 +135,14 @@ impl<const N: usize> Strip<'_, N> {
     /// Brings some channels of all lines into planes.
     #[inline(always)]
     fn lay_out(&mut self, channels: Range<usize>) {
-        let columns = self.patches.out().width + self.patches.window().size - 1;
+        let all = self.patches.size().channels;
         let plane = self.lines * self.line;
         for line in 0..self.lines {
-            for column in 0..columns {
-                let pixel = self.patches.pixel(self.picture, self.rows.start + line, column);
-                let at = line * self.line + column;
-                for (index, channel) in channels.clone().enumerate() {
-                    self.planes[index * plane + at] = pixel.map_or(0.0, |pixel| pixel[channel]);
-                }
+            copy_line(self.patches, self.picture, self.rows.start + line, self.pixels);
+            for (index, channel) in channels.clone().enumerate() {
+                let plane = &mut self.planes[index * plane + line * self.line..];
+                let pixels = self.pixels[channel..].iter().step_by(all);
+                plane.iter_mut().zip(pixels).for_each(|(to, value)| *to = *value);
             }
         }
     }
@@ -173,18 +189,19 @@ impl<const N: usize> Strip<'_, N> {
     /// No other task has these rows.
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, simd: S) {
-        let out = self.patches.out();
-        for row in 0..self.rows.len() {
-            let first = (self.picture * out.height + self.rows.start + row) * out.width;
-            for column in 0..out.width {
-                let mut sums = [0.0; PANEL];
-                for (output, sum) in sums[..N].iter_mut().enumerate() {
-                    *sum = self.sums[(output * self.rows.len() + row) * self.width + column];
-                }
-                // SAFETY: the caller's promise.
-                unsafe { self.finish.put(simd, sums, first + column, 0, self.y) };
+        let width = self.patches.out().width;
+        let first = self.picture * self.patches.out().height + self.rows.start;
+        let pixels = first * width..(first + self.rows.len()) * width;
+        // SAFETY: the caller's promise.
+        let y = unsafe { self.y.part(pixels.start * N..pixels.end * N) };
+        for (row, y) in y.chunks_exact_mut(width * N).enumerate() {
+            let sums: [&[f32]; N] =
+                std::array::from_fn(|output| &self.sums[(output * self.rows.len() + row) * self.width..][..width]);
+            for (column, y) in y.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+                *y = sums.map(|sums| sums[column]);
             }
         }
-        self.y.written();
+        // SAFETY: the caller's promise, and the part above is used no more.
+        unsafe { self.finish.run_in_place(simd, pixels, self.y) };
     }
 }
