@@ -1,9 +1,8 @@
 //! Products whose left operand is a map of `bf16`, with AMX.
 //!
 //! The map is rounded once, with what is around its edges, and tiles are loaded from where their pixels are: for another tap
-//! of the kernel they begin elsewhere. Where a map is large, that is done a band of its lines at a time, so that it stays in
-//! the last cache. A task computes some positions of some outputs, two panels after the other, whose weights then are in the
-//! second cache, as are the pixels.
+//! of the kernel they begin elsewhere. A task computes some positions of some outputs, whose weights and pixels are in the
+//! second cache. Of a large map it rounds the lines that it needs itself, some at a time.
 
 use std::ops::Range;
 
@@ -41,8 +40,17 @@ const WEIGHTS: usize = 1 << 17;
 /// The most calls for those.
 const CALLS: usize = 10;
 
-/// How many numbers of a map a band has.
-const BAND: usize = 1 << 22;
+/// How many numbers of a map all threads share: 8 MiB, which stay in the last cache.
+const SHARED: usize = 1 << 22;
+
+/// How many numbers of a map a task has of its own: 768 KiB, which stay in the second cache.
+const OWN: usize = 3 << 17;
+
+/// How many strips a large map has for each thread.
+const STRIPS: usize = 8;
+
+/// How many numbers are worth a task of rounding them.
+const ROUNDED: usize = 1 << 14;
 
 /// Whether it is a product for this: a tile takes inputs of one line of a kernel.
 pub(super) fn suits(product: &Product<'_>) -> bool {
@@ -68,7 +76,13 @@ pub(super) fn run(kernel: Amx, product: Product<'_>, normal: Option<&Normal>) {
         normal,
     };
     let y = &Output::new(y);
-    layer.bands().into_iter().for_each(|band| layer.run(&band, y));
+    let out = layer.patches.out();
+    let all = Band { pictures: 0..out.batch, lines: 0..out.height };
+    if layer.numbers(&all) <= SHARED {
+        layer.run(&all, y);
+    } else {
+        layer.run_in_strips(y);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -116,22 +130,6 @@ struct Grid {
 }
 
 impl Layer<'_> {
-    fn bands(&self) -> Vec<Band> {
-        let out = self.patches.out();
-        let all = Band { pictures: 0..out.batch, lines: 0..out.height };
-        if self.numbers(&all) <= BAND {
-            return vec![all];
-        }
-        let of_line = self.width() * self.channels * self.patches.window().stride;
-        let most = (BAND / of_line).max(1);
-        let most = out.height.div_ceil(out.height.div_ceil(most));
-        let of_picture = |picture: usize| {
-            let from = (0..out.height).step_by(most);
-            from.map(move |from| Band { pictures: picture..picture + 1, lines: from..out.height.min(from + most) })
-        };
-        (0..out.batch).flat_map(of_picture).collect()
-    }
-
     /// Pixels in a line of the map, with those around it.
     fn width(&self) -> usize {
         self.patches.padded_width()
@@ -163,40 +161,83 @@ impl Layer<'_> {
         band.pictures.len() * grid.map_lines * grid.pitch + TILE_ROWS * grid.step + size * self.channels
     }
 
+    /// The map of a band is rounded by all threads, before each takes some positions and some panels of it.
     fn run(&self, band: &Band, y: &Output<'_>) {
         let count = self.numbers(band);
         Scratch::shared(bytes_of::<bf16>(count), |mut scratch| {
             let map: &mut [bf16] = scratch.take(count);
             let grid = self.grid(band);
-            self.round(band, &grid, map);
-            let map = &*map;
+            let (lines, rest) = map.split_at_mut(band.pictures.len() * grid.map_lines * grid.pitch);
+            rest.fill(bf16::ZERO);
+            // Not too little work for a task.
+            let least = ROUNDED / grid.pitch;
+            lines.par_chunks_exact_mut(grid.pitch).with_min_len(least.max(1)).enumerate().for_each(|(index, to)| {
+                self.round(band, band.pictures.start + index / grid.map_lines, index % grid.map_lines, to);
+            });
+            let (map, chunks) = (&*map, self.chunks(&grid));
             self.cut(&grid, band.pictures.len()).into_par_iter().for_each(|(positions, range)| {
-                let gates = self.finish.gated.then_some(self.panels());
-                let panels = Panels { range, gates };
-                // SAFETY: tasks have different positions or different panels.
-                self.kernel.session(|| unsafe { self.multiply(&grid, map, positions, &panels, y) });
+                let panels = Panels { range, gates: self.finish.gated.then_some(self.panels()) };
+                let sums = self.sums(&chunks, positions.len());
+                Scratch::with(bytes_of::<f32>(sums), |mut scratch| {
+                    let c = scratch.take(sums);
+                    // SAFETY: tasks have different positions or different panels.
+                    self.kernel.session(|| unsafe { self.multiply(&grid, &chunks, map, positions, &panels, c, y) });
+                });
                 y.written();
             });
         });
     }
 
+    /// Each task takes lines of one picture from rounding to the result, some at a time, whose map stays in the second cache.
+    fn run_in_strips(&self, y: &Output<'_>) {
+        let (out, Window { stride, size, .. }) = (self.patches.out(), self.patches.window());
+        let pitch = self.width() * self.channels;
+        let most = ((OWN / pitch).saturating_sub(size) / stride + 1).min(out.height);
+        let strip = out.height.div_ceil(STRIPS * rayon::current_num_threads()).next_multiple_of(most);
+        let split = |range: Range<usize>, part: usize| {
+            range.clone().step_by(part).map(move |from| from..range.end.min(from + part))
+        };
+        let strips: Vec<_> =
+            (0..out.batch).flat_map(|picture| split(0..out.height, strip).map(move |lines| (picture, lines))).collect();
+        strips.into_par_iter().for_each(|(picture, lines)| {
+            let band = |lines| Band { pictures: picture..picture + 1, lines };
+            let first = band(lines.start..lines.end.min(lines.start + most));
+            let chunks = self.chunks(&self.grid(&first));
+            let numbers = self.numbers(&first);
+            let sums = self.sums(&chunks, self.grid(&first).positions(1));
+            let panels = Panels { range: 0..self.panels(), gates: self.finish.gated.then_some(self.panels()) };
+            Scratch::with(bytes_of::<bf16>(numbers) + bytes_of::<f32>(sums), |mut scratch| {
+                let (map, c): (&mut [bf16], &mut [f32]) = (scratch.take(numbers), scratch.take(sums));
+                let mut there = 0;
+                for band in split(lines, most).map(band) {
+                    let grid = self.grid(&band);
+                    // The last lines of the part before are the first of this one.
+                    let kept = if there > 0 { size.saturating_sub(stride) } else { 0 };
+                    map.copy_within((there - kept) * pitch..there * pitch, 0);
+                    there = grid.map_lines;
+                    let (rounded, rest) = map.split_at_mut(there * pitch);
+                    for (line, to) in rounded.chunks_exact_mut(pitch).enumerate().skip(kept) {
+                        self.round(&band, picture, line, to);
+                    }
+                    rest.fill(bf16::ZERO);
+                    let positions = 0..grid.positions(1);
+                    // SAFETY: tasks have different lines, or another picture.
+                    self.kernel.session(|| unsafe { self.multiply(&grid, &chunks, map, positions, &panels, c, y) });
+                }
+            });
+            y.written();
+        });
+    }
+
+    /// Fills a line of a band's map.
+    fn round(&self, band: &Band, picture: usize, line: usize, to: &mut [bf16]) {
+        let line = band.lines.start * self.patches.window().stride + line;
+        self.patches.copy_line(self.kernel, self.normal, picture, line, to);
+    }
+
     /// Panels of the result.
     fn panels(&self) -> usize {
         self.finish.outputs.div_ceil(PANEL)
-    }
-
-    /// Fills the map.
-    fn round(&self, band: &Band, grid: &Grid, map: &mut [bf16]) {
-        let Window { stride, .. } = self.patches.window();
-        let (lines, rest) = map.split_at_mut(band.pictures.len() * grid.map_lines * grid.pitch);
-        rest.fill(bf16::ZERO);
-        // Not too little work for a task.
-        let least = (1 << 14) / grid.pitch;
-        lines.par_chunks_exact_mut(grid.pitch).with_min_len(least.max(1)).enumerate().for_each(|(index, to)| {
-            let (picture, line) = (index / grid.map_lines, index % grid.map_lines);
-            let line = band.lines.start * stride + line;
-            self.patches.copy_line(self.kernel, self.normal, band.pictures.start + picture, line, to);
-        });
     }
 
     /// The positions and panels of tasks.
@@ -240,41 +281,61 @@ impl Layer<'_> {
         (0..size).step_by(lines).flat_map(parts).collect()
     }
 
-    /// Computes some positions of some panels.
+    /// How many calls take the same weights to all positions, before others do.
+    fn calls(&self, chunks: &[Chunk]) -> usize {
+        let longest = chunks.iter().map(Chunk::inputs).max().unwrap_or_default();
+        (WEIGHTS / (2 * longest * PANEL)).clamp(1, CALLS)
+    }
+
+    /// How many rows of sums those positions need: a product of one chunk no more than those of a group.
+    fn rows(&self, chunks: &[Chunk], positions: usize) -> usize {
+        if chunks.len() > 1 { positions.next_multiple_of(GROUP) } else { GROUP }
+    }
+
+    /// How many sums some positions need.
+    fn sums(&self, chunks: &[Chunk], positions: usize) -> usize {
+        2 * self.calls(chunks) * self.rows(chunks, positions) * PANEL
+    }
+
+    /// Computes some positions of some panels. `c` is as long as [`sums`](Self::sums) says.
     ///
     /// # Safety
     /// No other task has these positions of these panels; it is within a session.
-    unsafe fn multiply(&self, grid: &Grid, map: &[bf16], positions: Range<usize>, panels: &Panels, y: &Output<'_>) {
-        let chunks = self.chunks(grid);
-        let longest = chunks.iter().map(Chunk::inputs).max().unwrap_or_default();
+    #[expect(clippy::too_many_arguments, reason = "both operands, their cut, and both places for the result")]
+    unsafe fn multiply(
+        &self,
+        grid: &Grid,
+        chunks: &[Chunk],
+        map: &[bf16],
+        positions: Range<usize>,
+        panels: &Panels,
+        c: &mut [f32],
+        y: &Output<'_>,
+    ) {
         let calls = panels.calls(2);
-        let of_block = (WEIGHTS / (2 * longest * PANEL)).clamp(1, CALLS);
-        let steps = calls.chunks(of_block).flat_map(|block| chunks.iter().map(move |chunk| (block, chunk)));
-        // A product of one chunk needs no more sums than those of a group.
-        let rows = if chunks.len() > 1 { positions.len().next_multiple_of(GROUP) } else { GROUP };
-        Scratch::with(bytes_of::<f32>(2 * of_block * rows * PANEL), |mut scratch| {
-            let c: &mut [f32] = scratch.take(2 * of_block * rows * PANEL);
-            for (block, chunk) in steps {
-                for from in positions.clone().step_by(GROUP) {
-                    let until = positions.end.min(from + GROUP);
-                    let row = if chunks.len() > 1 { from - positions.start } else { 0 };
-                    for (number, call) in block.iter().enumerate() {
-                        let sums = &mut c[(2 * number * rows + row) * PANEL..];
-                        self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL));
-                    }
-                    if chunk.offset == chunks[chunks.len() - 1].offset {
-                        let last = block[block.len() - 1];
-                        let panels = block[0].first..last.first + if self.finish.gated { 1 } else { last.count };
-                        for (skipped, of_y) in grid.rows(from..until) {
-                            let first = row + skipped;
-                            let sums = Sums { c, c_rows: rows, first, rows: of_y, panels: panels.clone() };
-                            // SAFETY: the caller's promise.
-                            unsafe { self.finish.run(self.kernel.simd(), sums, y) };
-                        }
+        let rows = self.rows(chunks, positions.len());
+        let blocks = calls.chunks(self.calls(chunks));
+        for (block, chunk) in blocks.flat_map(|block| chunks.iter().map(move |chunk| (block, chunk))) {
+            let is_last = chunk.input == chunks[chunks.len() - 1].input;
+            for from in positions.clone().step_by(GROUP) {
+                let until = positions.end.min(from + GROUP);
+                let row = if chunks.len() > 1 { from - positions.start } else { 0 };
+                for (number, call) in block.iter().enumerate() {
+                    let sums = &mut c[(2 * number * rows + row) * PANEL..];
+                    self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL));
+                }
+                if is_last {
+                    let last = block[block.len() - 1];
+                    let panels = block[0].first..last.first + if self.finish.gated { 1 } else { last.count };
+                    for (skipped, of_y) in grid.rows(from..until) {
+                        let first = row + skipped;
+                        let sums = Sums { c, c_rows: rows, first, rows: of_y, panels: panels.clone() };
+                        // SAFETY: the caller's promise.
+                        unsafe { self.finish.run(self.kernel.simd(), sums, y) };
                     }
                 }
             }
-        });
+        }
     }
 
     /// The weights of one or two panels, and the distance between them.
