@@ -23,19 +23,19 @@ use crate::packed::Values;
 const GROUP: usize = 2 * TILE_ROWS;
 
 /// The most positions of a task.
-const POSITIONS: usize = 512;
+const POSITIONS: usize = 256;
 
 /// How many numbers of a map the positions of a task read at most, unless they are [`LEAST_POSITIONS`].
-const READ: usize = 1 << 19;
+const READ: usize = 1 << 18;
 
 const LEAST_POSITIONS: usize = 128;
 
 /// The most inputs that are added up in the tiles.
-const INPUTS: usize = 2880;
+const INPUTS: usize = 1440;
 
-/// How many weights are multiplied with all positions of a task before others are: they, the next ones and the pixels stay in
-/// the second cache.
-const WEIGHTS: usize = 1 << 17;
+/// How many weights are multiplied with all positions of a task before others are: with the pixels, they stay in half of the
+/// second cache, of which another thread of the core may have the other.
+const WEIGHTS: usize = 3 << 15;
 
 /// The most calls for those.
 const CALLS: usize = 10;
