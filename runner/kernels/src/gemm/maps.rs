@@ -322,7 +322,8 @@ impl Layer<'_> {
                 let row = if chunks.len() > 1 { from - positions.start } else { 0 };
                 for (number, call) in block.iter().enumerate() {
                     let sums = &mut c[(2 * number * rows + row) * PANEL..];
-                    self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL));
+                    // SAFETY: the caller's session.
+                    unsafe { self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL)) };
                 }
                 if is_last {
                     let last = block[block.len() - 1];
@@ -348,7 +349,10 @@ impl Layer<'_> {
 
     /// Adds up a chunk for at most [`GROUP`] positions; `c` are the sums of the first panel, and the distance to those of the
     /// second.
-    fn multiply_group(
+    ///
+    /// # Safety
+    /// It is within a session.
+    unsafe fn multiply_group(
         &self,
         grid: &Grid,
         map: &[bf16],
@@ -374,7 +378,7 @@ impl Layer<'_> {
             c_stride,
             add: chunk.input > 0,
         };
-        // SAFETY: all of them are in memory, by their lengths, and `multiply` is within a session.
+        // SAFETY: all of them are in memory, by their lengths, and the tiles are configured, as the caller promises.
         unsafe { tiles.multiply(two_rows, call.count == 2) };
     }
 }

@@ -35,7 +35,6 @@ pub(crate) use widen::{pairs, widened};
 use crate::Format;
 #[cfg(target_arch = "x86_64")]
 use crate::amx::Amx;
-
 #[cfg(target_arch = "x86_64")]
 use crate::norm::Normal;
 use crate::packed::Values;

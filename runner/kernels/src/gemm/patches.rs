@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::Kernel;
 use crate::conv::{Edge, MapSize, Window};
+#[cfg(target_arch = "x86_64")]
 use crate::norm::Normal;
+#[cfg(target_arch = "x86_64")]
 use crate::simd::{Simd, Task};
 
 /// A feature map as a matrix whose rows are never all in memory. A linear layer's tokens are a map of 1×1 patches.
@@ -38,6 +40,7 @@ impl<'a> Patches<'a> {
         Self::new(self.x, self.size, Window::POINT)
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// The map.
     pub(crate) fn map(&self) -> &'a [f32] {
         self.x
@@ -66,6 +69,7 @@ impl<'a> Patches<'a> {
         Some(&self.x[((picture * height + row) * width + column) * channels..][..channels])
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// The same matrix of a map that is one pixel wide, where a row is one pixel.
     pub(crate) fn as_lines(&self) -> Self {
         let MapSize { channels, .. } = self.size;
@@ -75,11 +79,13 @@ impl<'a> Patches<'a> {
         Self::new(self.x, MapSize { batch: 1, height: self.rows(), width: 1, channels }, self.window)
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// How wide the padded map is.
     pub(crate) fn padded_width(&self) -> usize {
         self.size.width * self.window.repeat + self.window.before + self.window.after
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// Copies a row of the padded map, normalised if there are zeros around the map. If `to` is longer, the rest is set to 0.
     pub(crate) fn copy_line<K: Kernel>(
         &self,
@@ -212,6 +218,7 @@ impl<'a> Patches<'a> {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 struct CopyNormalised<'a, K: Kernel> {
     kernel: K,
     normal: &'a Normal,
@@ -220,6 +227,7 @@ struct CopyNormalised<'a, K: Kernel> {
     to: &'a mut [K::Element],
 }
 
+#[cfg(target_arch = "x86_64")]
 impl<K: Kernel> Task for CopyNormalised<'_, K> {
     type Output = ();
 
