@@ -59,3 +59,13 @@ def tail(v):
 
 
 show("TAIL", minimax(tail, lambda i, v: v**i, tail, mpf(0), mpf(14.5) / mpf(18), 10))
+
+
+def log_odds(a):
+    upper = erfc(-a / sqrt(mpf(2))) / 2
+    return log(upper / (1 - upper), 2)
+
+
+# An absolute error here is a relative one of the tail.
+found = minimax(log_odds, lambda i, a: a ** (2 * i + 1), lambda a: 1 / log(mpf(2)), mpf(1) / 1000, mpf(4), 5)
+show("LOG_ODDS", found)

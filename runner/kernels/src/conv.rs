@@ -85,7 +85,7 @@ impl Cpu {
         epilogue: Epilogue<'_>,
         y: &mut [f32],
     ) {
-        gemm::run(self, product(x, size, window, weight, epilogue, y));
+        gemm::run(self, Product::new(x, size, window, weight, epilogue, y));
     }
 
     /// Whether [`conv2d_normalised`](Cpu::conv2d_normalised) saves a pass over `x`: where products round their operands
@@ -112,22 +112,6 @@ impl Cpu {
         y: &mut [f32],
     ) {
         assert_eq!(norm.weight.len(), size.channels, "the norm has another number of channels");
-        gemm::run_normalised(self, product(x, size, window, weight, epilogue, y), norm);
+        gemm::run_normalised(self, Product::new(x, size, window, weight, epilogue, y), norm);
     }
-}
-
-fn product<'a>(
-    x: &'a [f32],
-    size: MapSize,
-    window: Window,
-    weight: &'a Packed,
-    epilogue: Epilogue<'a>,
-    y: &'a mut [f32],
-) -> Product<'a> {
-    let shape = weight.shape();
-    let out = window.of(size, shape.outputs);
-    assert_eq!(y.len(), out.values(), "the result has another size");
-    assert_eq!((shape.channels, shape.taps), (size.channels, window.size * window.size), "another kernel");
-    epilogue.check(size.batch, shape.outputs, out.values());
-    Product { patches: Patches::new(x, size, window), weight, epilogue, gated: false, y }
 }

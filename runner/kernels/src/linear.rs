@@ -1,19 +1,47 @@
 //! The fully connected layer.
 
 use crate::conv::{MapSize, Window};
+use crate::element::{Element, Values, ValuesMut};
 use crate::gemm::{self, PANEL, Patches, Product};
-use crate::{Cpu, Epilogue, Packed, WeightShape};
+use crate::{Cpu, Epilogue, Format, Packed, WeightShape, math};
 
 impl Cpu {
+    /// What products with weights of `format` make of their other operand: they round it to `bf16`, or leave it as it is. What
+    /// is only multiplied may be kept as that.
+    #[must_use]
+    pub fn operand(self, format: Format) -> Format {
+        if self.isa().rounds() { format } else { Format::F32 }
+    }
+
     /// `y = x · Wᵀ` and the epilogue. `x` is `[batch, rows, inputs]`, `y` is `[batch, rows, outputs]`.
     ///
     /// # Panics
     /// Lengths that do not fit.
-    pub fn linear(self, x: &[f32], batch: usize, weight: &Packed, epilogue: Epilogue<'_>, y: &mut [f32]) {
+    pub fn linear<'a>(
+        self,
+        x: impl Into<Values<'a>>,
+        batch: usize,
+        weight: &Packed,
+        epilogue: Epilogue<'_>,
+        y: impl Into<ValuesMut<'a>>,
+    ) {
+        let (x, y) = (x.into(), y.into());
         let channels = weight.shape().channels;
         assert_eq!(x.len() % (batch * channels), 0, "the input is not whole rows");
         let size = MapSize { batch, height: 1, width: x.len() / (batch * channels), channels };
-        self.conv2d(x, size, Window::POINT, weight, epilogue, y);
+        let window = Window::POINT;
+        match (x, y) {
+            (Values::F32(x), ValuesMut::F32(y)) => self.conv2d(x, size, window, weight, epilogue, y),
+            (Values::F32(x), ValuesMut::Bf16(y)) => {
+                gemm::run_rows(self, Product::new(x, size, window, weight, epilogue, y));
+            }
+            (Values::Bf16(x), ValuesMut::F32(y)) => {
+                gemm::run_rows(self, Product::new(x, size, window, weight, epilogue, y));
+            }
+            (Values::Bf16(x), ValuesMut::Bf16(y)) => {
+                gemm::run_rows(self, Product::new(x, size, window, weight, epilogue, y));
+            }
+        }
     }
 
     /// `y = value · gelu(gate)` of `x · Wᵀ + bias`, whose first half of outputs are values and the second half their gates
@@ -21,7 +49,22 @@ impl Cpu {
     ///
     /// # Panics
     /// Lengths that do not fit.
-    pub fn linear_geglu(self, x: &[f32], weight: &Packed, bias: Option<&[f32]>, y: &mut [f32]) {
+    pub fn linear_geglu<'a>(
+        self,
+        x: impl Into<Values<'a>>,
+        weight: &Packed,
+        bias: Option<&[f32]>,
+        y: impl Into<ValuesMut<'a>>,
+    ) {
+        match (x.into(), y.into()) {
+            (Values::F32(x), ValuesMut::F32(y)) => self.gated(x, weight, bias, y),
+            (Values::F32(x), ValuesMut::Bf16(y)) => self.gated(x, weight, bias, y),
+            (Values::Bf16(x), ValuesMut::F32(y)) => self.gated(x, weight, bias, y),
+            (Values::Bf16(x), ValuesMut::Bf16(y)) => self.gated(x, weight, bias, y),
+        }
+    }
+
+    fn gated<X: Element, Y: Element>(self, x: &[X], weight: &Packed, bias: Option<&[f32]>, y: &mut [Y]) {
         let WeightShape { outputs, channels, taps } = weight.shape();
         assert!(outputs.is_multiple_of(2) && taps == 1, "values and gates");
         let (rows, width) = (x.len() / channels, outputs / 2);
@@ -31,11 +74,18 @@ impl Cpu {
             epilogue.check(1, outputs, 2 * y.len());
             let size = MapSize { batch: 1, height: 1, width: rows, channels };
             let patches = Patches::new(x, size, Window::POINT);
-            gemm::run(self, Product { patches, weight, epilogue, gated: true, y });
+            gemm::run_rows(self, Product { patches, weight, epilogue, gated: true, y });
         } else {
             let mut both = vec![0.0; rows * outputs];
-            self.linear(x, 1, weight, epilogue, &mut both);
-            self.geglu(&both, width, y);
+            self.linear(X::values(x), 1, weight, epilogue, &mut both);
+            match Y::values_mut(y) {
+                ValuesMut::F32(y) => self.geglu(&both, width, y),
+                ValuesMut::Bf16(y) => {
+                    let mut exact = vec![0.0; y.len()];
+                    self.geglu(&both, width, &mut exact);
+                    y.iter_mut().zip(exact).for_each(|(y, exact)| *y = math::round(exact));
+                }
+            }
         }
     }
 }

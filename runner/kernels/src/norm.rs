@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::element::{Element, Values, ValuesMut};
 use crate::gemm::PANEL;
 use crate::memory::{fence, is_streamed};
 use crate::moments::Moments;
@@ -48,7 +49,14 @@ impl Cpu {
     ///
     /// # Panics
     /// Lengths that do not fit.
-    pub fn group_norm(self, x: &[f32], batch: usize, norm: GroupNorm<'_>, y: &mut [f32]) {
+    pub fn group_norm<'a>(self, x: &[f32], batch: usize, norm: GroupNorm<'_>, y: impl Into<ValuesMut<'a>>) {
+        match y.into() {
+            ValuesMut::F32(y) => self.group_norm_into(x, batch, norm, y),
+            ValuesMut::Bf16(y) => self.group_norm_into(x, batch, norm, y),
+        }
+    }
+
+    fn group_norm_into<Y: Element>(self, x: &[f32], batch: usize, norm: GroupNorm<'_>, y: &mut [Y]) {
         assert_eq!(x.len(), y.len());
         let normal = &Normal::of(self, x, batch, norm);
         if x.is_empty() {
@@ -57,7 +65,7 @@ impl Cpu {
         let picture = x.len() / batch;
         let task = (TASK / normal.row).max(1) * normal.row;
         y.par_chunks_mut(picture).zip(x.par_chunks(picture)).enumerate().for_each(|(picture, (y, x))| {
-            let streamed = normal.row.is_multiple_of(PANEL) && is_streamed(y);
+            let streamed = normal.row.is_multiple_of(PANEL) && matches!(Y::values(y), Values::F32(y) if is_streamed(y));
             y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
                 self.run(Normalise { x, normal, picture, streamed, y });
             });
@@ -68,7 +76,14 @@ impl Cpu {
     ///
     /// # Panics
     /// Lengths that do not fit.
-    pub fn layer_norm(self, x: &[f32], norm: LayerNorm<'_>, y: &mut [f32]) {
+    pub fn layer_norm<'a>(self, x: &[f32], norm: LayerNorm<'_>, y: impl Into<ValuesMut<'a>>) {
+        match y.into() {
+            ValuesMut::F32(y) => self.layer_norm_into(x, norm, y),
+            ValuesMut::Bf16(y) => self.layer_norm_into(x, norm, y),
+        }
+    }
+
+    fn layer_norm_into<Y: Element>(self, x: &[f32], norm: LayerNorm<'_>, y: &mut [Y]) {
         let width = norm.weight.len();
         assert_eq!((norm.bias.len(), x.len(), x.len() % width), (width, y.len(), 0));
         let task = (TASK / 4 / width).max(1) * width;
@@ -142,58 +157,80 @@ impl Affine {
 }
 
 /// Normalises rows, of which the last may be shorter.
-struct Normalise<'a> {
+struct Normalise<'a, Y> {
     x: &'a [f32],
     normal: &'a Normal,
     picture: usize,
     /// Whether `y`, whole lines of the cache, is written past it.
     streamed: bool,
-    y: &'a mut [f32],
+    y: &'a mut [Y],
 }
 
-impl Task for Normalise<'_> {
+impl<Y: Element> Task for Normalise<'_, Y> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { x, normal, picture, streamed, y } = self;
         let block = normal.block();
-        if !streamed {
-            for (y, x) in y.chunks_mut(block).zip(x.chunks(block)) {
-                normal.apply(simd, picture, x, y);
-            }
-            return;
-        }
-        let mut lines = vec![0.0; block];
+        let mut lines = Vec::new();
         for (y, x) in y.chunks_mut(block).zip(x.chunks(block)) {
-            let lines = &mut lines[..y.len()];
-            normal.apply(simd, picture, x, lines);
-            for (line, y) in lines.as_chunks().0.iter().zip(y.as_chunks_mut().0) {
-                simd.stream(line, y);
+            match Y::values_mut(y) {
+                ValuesMut::F32(y) if !streamed => normal.apply(simd, picture, x, y),
+                y => {
+                    lines.resize(x.len(), 0.0);
+                    normal.apply(simd, picture, x, &mut lines);
+                    match y {
+                        ValuesMut::F32(y) => {
+                            let to = y.as_chunks_mut().0;
+                            lines.as_chunks().0.iter().zip(to).for_each(|(line, y)| simd.stream(line, y));
+                        }
+                        ValuesMut::Bf16(y) => simd.round(&lines, y),
+                    }
+                }
             }
         }
-        fence();
+        if streamed {
+            fence();
+        }
     }
 }
 
-struct NormaliseRows<'a> {
+struct NormaliseRows<'a, Y> {
     x: &'a [f32],
     norm: LayerNorm<'a>,
-    y: &'a mut [f32],
+    y: &'a mut [Y],
 }
 
-impl Task for NormaliseRows<'_> {
+impl<Y: Element> Task for NormaliseRows<'_, Y> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let LayerNorm { weight, bias, eps } = self.norm;
-        for (y, x) in self.y.chunks_exact_mut(weight.len()).zip(self.x.chunks_exact(weight.len())) {
-            let moments = Moments::of_row(x, eps);
-            let (mean, scale) = (moments.mean as f32, moments.scale as f32);
-            for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
-                *y = simd.mul_add((x - mean) * scale, *weight, *bias);
+        let width = self.norm.weight.len();
+        let mut row = Vec::new();
+        for (y, x) in self.y.chunks_exact_mut(width).zip(self.x.chunks_exact(width)) {
+            match Y::values_mut(y) {
+                ValuesMut::F32(y) => self.norm.apply(simd, x, y),
+                ValuesMut::Bf16(y) => {
+                    row.resize(width, 0.0);
+                    self.norm.apply(simd, x, &mut row);
+                    simd.round(&row, y);
+                }
             }
+        }
+    }
+}
+
+impl LayerNorm<'_> {
+    /// Normalises a row.
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, x: &[f32], y: &mut [f32]) {
+        let Self { weight, bias, eps } = *self;
+        let moments = Moments::of_row(x, eps);
+        let (mean, scale) = (moments.mean as f32, moments.scale as f32);
+        for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+            *y = simd.mul_add((x - mean) * scale, *weight, *bias);
         }
     }
 }

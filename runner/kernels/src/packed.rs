@@ -11,6 +11,8 @@ use std::slice;
 use std::sync::Arc;
 
 use half::bf16;
+
+use crate::element::Values;
 use rayon::prelude::*;
 
 /// How many outputs lie side by side.
@@ -127,13 +129,6 @@ impl fmt::Display for PackError {
 }
 
 impl std::error::Error for PackError {}
-
-/// The numbers of either format.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Values<'a> {
-    F32(&'a [f32]),
-    Bf16(&'a [bf16]),
-}
 
 /// Weights in the order in which kernels read them.
 #[derive(Clone, Debug)]

@@ -5,10 +5,14 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _CMP_GT_OQ, _MM_FROUND_TO_NEAREST_INT, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
-    _mm256_storeu_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_reduce_ps,
-    _mm512_scalef_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
+    __m256, __m256bh, __m256i, __m512, __m512bh, __m512i, _CMP_GT_OQ, _MM_FROUND_TO_NEAREST_INT, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_castsi256_si512, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh,
+    _mm512_cvtneps_pbh, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_loadu_ps,
+    _mm512_max_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_stream_ps, _mm512_sub_ps,
 };
+
+use half::bf16;
 
 use crate::memory::stream;
 use crate::{Cpu, Isa, math};
@@ -96,6 +100,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
             *x = math::exp2(self, coefficients, *x);
         }
         self.load(&lanes)
+    }
+
+    /// Rounds to nearest, ties to even. Both have the same length.
+    #[inline(always)]
+    fn round(self, from: &[f32], to: &mut [bf16]) {
+        assert_eq!(from.len(), to.len());
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = math::round(*from));
     }
 
     /// Computes `task` with these instructions.
@@ -340,6 +351,12 @@ impl Simd for Avx512Bf16 {
     on_avx512!();
 
     #[inline(always)]
+    fn round(self, from: &[f32], to: &mut [bf16]) {
+        // SAFETY: an `Avx512Bf16` is made only where the processor has these features.
+        unsafe { round(from, to) }
+    }
+
+    #[inline(always)]
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
         fn compiled<T: Task>(simd: Avx512Bf16, task: T) -> T::Output {
@@ -353,4 +370,46 @@ impl Simd for Avx512Bf16 {
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+/// Rounds to nearest, ties to even.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn round(from: &[f32], to: &mut [bf16]) {
+    assert_eq!(from.len(), to.len());
+    let (from, from_rest) = from.as_chunks::<32>();
+    let (to, to_rest) = to.as_chunks_mut::<32>();
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: both are 32 numbers.
+        unsafe {
+            let [low, high] = [_mm512_loadu_ps(from.as_ptr()), _mm512_loadu_ps(from.as_ptr().add(16))];
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), bits(_mm512_cvtne2ps_pbh(high, low)));
+        }
+    }
+    let (from, from_rest) = from_rest.as_chunks::<16>();
+    let (to, to_rest) = to_rest.as_chunks_mut::<16>();
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: both are 16 numbers.
+        unsafe {
+            *to = std::mem::transmute::<__m256bh, [bf16; 16]>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from.as_ptr())))
+        };
+    }
+    if !from_rest.is_empty() {
+        let mask = (1u16 << from_rest.len()) - 1;
+        // SAFETY: the masks are of the fewer than 16 numbers that there are.
+        unsafe {
+            let rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from_rest.as_ptr()));
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(rounded);
+            _mm512_mask_storeu_epi16(to_rest.as_mut_ptr().cast(), mask.into(), _mm512_castsi256_si512(rounded));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bits(numbers: __m512bh) -> __m512i {
+    // SAFETY: both are 512 bits.
+    unsafe { std::mem::transmute(numbers) }
 }

@@ -13,7 +13,7 @@ const SCORE_BYTES: usize = 64 << 20;
 
 /// `softmax(q · kᵀ / √width) · v` for each head. `q` is `[batch, queries, heads · width]`, `k` and `v` are
 /// `[batch, keys, heads · width]`, the result has the shape of `q`. The scores are never in memory as a whole. With
-/// `bf16` as their `format`, kernels may round all of them to it.
+/// `bf16` as their `format`, kernels may round all of them to it, and the result if it would be for the next product.
 ///
 /// # Errors
 /// Shapes that do not fit, or a failure of the device.
@@ -21,14 +21,14 @@ pub fn attention(q: &Tokens, k: &Tokens, v: &Tokens, heads: usize, mask: Mask, f
     let shape = q.shape();
     let _noted = layer(Kind::Attention, || 4 * shape.values() * k.shape().rows);
     let data = match q.data() {
-        Data::Host(q) => {
-            let (k_values, v_values) = (k.data().host()?, v.data().host()?);
+        Data::Candle(q) => Data::Candle(by_candle(q, k.data().candle()?, v.data().candle()?, heads, mask)?),
+        q => {
+            let (q, k_values, v_values) = (q.operand()?, k.data().operand()?, v.data().operand()?);
             let (queries, keys, width) = (shape.rows, k.shape().rows, shape.width / heads);
             let heads = Heads { batch: shape.batch, queries, keys, heads, width };
             let cpu = if format == Format::F32 { cpu().exact() } else { cpu() };
-            Data::filled(shape.values(), |y| cpu.attention(q, k_values, v_values, heads, mask, y))
+            Data::filled_for(format, shape.values(), |y| cpu.attention(q, k_values, v_values, heads, mask, y))
         }
-        Data::Candle(q) => Data::Candle(by_candle(q, k.data().candle()?, v.data().candle()?, heads, mask)?),
     };
     Ok(Tokens::of(shape, data))
 }

@@ -1,9 +1,11 @@
 //! Memory for what flows between the layers on the processor, used again and again: memory that is new to a process has to be
 //! cleared page by page, which would take longer than most layers do.
 
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
+use bytemuck::{AnyBitPattern, NoUninit};
 use livewebcam_kernels::prefer_large_pages;
 
 /// How many numbers may wait for their next use: 1 GiB of them.
@@ -21,18 +23,22 @@ const ALIGNMENT: usize = 64;
 /// How many numbers there must be besides, so that some may be left out before the first line.
 const SPARE: usize = ALIGNMENT / size_of::<f32>() - 1;
 
-/// Numbers whose memory another buffer may have had before. They begin with a line of a cache, unless they are what a caller
+/// Numbers, of 32 bits or fewer, whose memory another buffer may have had before. They begin with a line of a cache, unless they are what a caller
 /// had already.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(super) struct Buffer<T = f32> {
     memory: Vec<f32>,
+    /// The first of the memory's numbers that is used.
     first: usize,
+    /// How many numbers this has.
     length: usize,
+    kind: PhantomData<T>,
 }
 
-impl Buffer {
+impl<T> Buffer<T> {
     /// This many numbers, whatever they may be.
-    pub(super) fn any(length: usize) -> Self {
+    pub(super) fn any(count: usize) -> Self {
+        let length = (count * size_of::<T>()).div_ceil(size_of::<f32>());
         let most = length + SPARE;
         let memory = if length < LEAST { None } else { take(most) };
         let memory = memory.unwrap_or_else(|| {
@@ -41,7 +47,7 @@ impl Buffer {
             memory
         });
         let first = memory.as_ptr().align_offset(ALIGNMENT).min(SPARE);
-        Self { memory, first, length }
+        Self { memory, first, length: count, kind: PhantomData }
     }
 }
 
@@ -56,11 +62,11 @@ fn take(length: usize) -> Option<Vec<f32>> {
 
 impl From<Vec<f32>> for Buffer {
     fn from(memory: Vec<f32>) -> Self {
-        Self { first: 0, length: memory.len(), memory }
+        Self { first: 0, length: memory.len(), memory, kind: PhantomData }
     }
 }
 
-impl Drop for Buffer {
+impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
         if memory.len() < LEAST {
@@ -75,35 +81,37 @@ impl Drop for Buffer {
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<T: AnyBitPattern + NoUninit> Deref for Buffer<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        &self.memory[self.first..][..self.length]
+    fn deref(&self) -> &[T] {
+        &bytemuck::cast_slice(&self.memory[self.first..])[..self.length]
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[self.first..][..self.length]
+impl<T: AnyBitPattern + NoUninit> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.memory[self.first..])[..self.length]
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::*;
 
     #[test]
     fn memory_is_used_again_by_what_needs_about_as_much() {
         // No other test has buffers of this size.
         let length = 1_234_567;
-        let first = Buffer::any(length);
+        let first = Buffer::<f32>::any(length);
         let address = first.as_ptr();
         assert_eq!(address.addr() % ALIGNMENT, 0);
         drop(first);
-        assert_ne!(Buffer::any(length / 3).as_ptr(), address);
-        assert_ne!(Buffer::any(length + 1).as_ptr(), address);
-        let second = Buffer::any(length - 5);
-        assert_eq!((second.as_ptr(), second.len()), (address, length - 5));
+        assert_ne!(Buffer::<f32>::any(length / 3).as_ptr(), address);
+        assert_ne!(Buffer::<f32>::any(length + 1).as_ptr(), address);
+        let second = Buffer::<bf16>::any(2 * length - 5);
+        assert_eq!((second.as_ptr().cast(), second.len()), (address, 2 * length - 5));
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use livewebcam_kernels::Cpu;
+use half::bf16;
+use livewebcam_kernels::{Cpu, Format, Values, ValuesMut};
 
 use super::buffer::Buffer;
 use super::weights::Placement;
@@ -18,6 +19,8 @@ pub(super) fn cpu() -> Cpu {
 pub(super) enum Data {
     /// For the kernels.
     Host(Arc<Buffer>),
+    /// For the kernels, rounded as they would have been for the next product.
+    Rounded(Arc<Buffer<bf16>>),
     /// For candle, contiguous.
     Candle(Tensor),
 }
@@ -28,6 +31,19 @@ impl Data {
         let mut buffer = Buffer::any(count);
         fill(&mut buffer);
         Self::Host(Arc::new(buffer))
+    }
+
+    /// As [`filled`](Self::filled), of numbers that will only be multiplied with weights of `format`, or as if they were such:
+    /// rounded now where kernels would round them then.
+    pub(super) fn filled_for(format: Format, count: usize, fill: impl FnOnce(ValuesMut<'_>)) -> Self {
+        match cpu().operand(format) {
+            Format::F32 => Self::filled(count, |y| fill(ValuesMut::F32(y))),
+            Format::Bf16 => {
+                let mut buffer = Buffer::any(count);
+                fill(ValuesMut::Bf16(&mut buffer));
+                Self::Rounded(Arc::new(buffer))
+            }
+        }
     }
 
     /// These numbers, brought to where they belong.
@@ -44,6 +60,7 @@ impl Data {
     pub(super) fn values(&self) -> Result<Vec<f32>> {
         match self {
             Self::Host(values) => Ok(values.to_vec()),
+            Self::Rounded(values) => Ok(values.iter().map(|value| value.to_f32()).collect()),
             Self::Candle(tensor) => tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1(),
         }
     }
@@ -52,14 +69,23 @@ impl Data {
     pub(super) fn host(&self) -> Result<&[f32]> {
         match self {
             Self::Host(values) => Ok(values),
+            Self::Rounded(_) => bail!("numbers that were rounded for a product are used for something else"),
             Self::Candle(_) => bail!("numbers of another device among the processor's"),
+        }
+    }
+
+    /// What the kernels multiply.
+    pub(super) fn operand(&self) -> Result<Values<'_>> {
+        match self {
+            Self::Rounded(values) => Ok(Values::Bf16(values)),
+            _ => self.host().map(Values::F32),
         }
     }
 
     /// What candle reads.
     pub(super) fn candle(&self) -> Result<&Tensor> {
         match self {
-            Self::Host(_) => bail!("numbers of the processor among another device's"),
+            Self::Host(_) | Self::Rounded(_) => bail!("numbers of the processor among another device's"),
             Self::Candle(tensor) => Ok(tensor),
         }
     }
@@ -70,20 +96,19 @@ impl Data {
         host: impl FnOnce(&[f32], &mut [f32]),
         candle: impl FnOnce(&Tensor) -> Result<Tensor>,
     ) -> Result<Self> {
-        Ok(match self {
-            Self::Host(x) => Self::filled(x.len(), |y| host(x, y)),
-            Self::Candle(x) => Self::Candle(candle(x)?),
-        })
+        if let Self::Candle(x) = self {
+            return Ok(Self::Candle(candle(x)?));
+        }
+        let x = self.host()?;
+        Ok(Self::filled(x.len(), |y| host(x, y)))
     }
 
     /// The sum of as many numbers.
     pub(super) fn add(&self, other: &Self) -> Result<Self> {
-        Ok(match self {
-            Self::Host(a) => {
-                let b = other.host()?;
-                Self::filled(a.len(), |y| cpu().add(a, b, y))
-            }
-            Self::Candle(a) => Self::Candle((a + other.candle()?)?),
-        })
+        if let Self::Candle(a) = self {
+            return Ok(Self::Candle((a + other.candle()?)?));
+        }
+        let (a, b) = (self.host()?, other.host()?);
+        Ok(Self::filled(a.len(), |y| cpu().add(a, b, y)))
     }
 }

@@ -1,7 +1,7 @@
 //! Group normalisation.
 
 use candle_core::{Result, Tensor};
-use livewebcam_kernels as kernels;
+use livewebcam_kernels::{self as kernels, Format};
 
 use super::activation::{self, Activation};
 use super::data::{Data, cpu};
@@ -45,7 +45,15 @@ impl GroupNorm {
     /// # Errors
     /// Another number of channels, or a failure of the device.
     pub fn forward(&self, x: &Map) -> Result<Map> {
-        self.run(x, None)
+        self.run(x, None, Format::F32)
+    }
+
+    /// The map normalised, whose pixels are to be multiplied with weights of `format` only.
+    ///
+    /// # Errors
+    /// Another number of channels, or a failure of the device.
+    pub fn forward_for(&self, x: &Map, format: Format) -> Result<Map> {
+        self.run(x, None, format)
     }
 
     /// The map normalised, and then the activation.
@@ -53,18 +61,18 @@ impl GroupNorm {
     /// # Errors
     /// Another number of channels, or a failure of the device.
     pub fn forward_activated(&self, x: &Map, activation: Activation) -> Result<Map> {
-        self.run(x, Some(activation))
+        self.run(x, Some(activation), Format::F32)
     }
 
-    fn run(&self, x: &Map, activation: Option<Activation>) -> Result<Map> {
+    fn run(&self, x: &Map, activation: Option<Activation>, format: Format) -> Result<Map> {
         let _noted = layer(Kind::Norm, || 0);
         let size = x.size();
         let data = match x.data() {
-            Data::Host(x) => {
-                let norm = self.of_kernels(activation)?;
-                Data::filled(size.values(), |y| cpu().group_norm(x, size.batch, norm, y))
-            }
             Data::Candle(x) => Data::Candle(activation::by_candle(activation, self.by_candle(x)?)?),
+            x => {
+                let (x, norm) = (x.host()?, self.of_kernels(activation)?);
+                Data::filled_for(format, size.values(), |y| cpu().group_norm(x, size.batch, norm, y))
+            }
         };
         Ok(Map::of(size, data))
     }
@@ -104,7 +112,7 @@ mod tests {
                 .map(|((weight, bias), placement)| {
                     let x = Map::from_planes(random(3, size.values()), size, &placement).expect("a map");
                     let norm = GroupNorm { weight, bias, groups: 3, eps: 1e-5 };
-                    norm.run(&x, activation).and_then(|y| y.planes()).expect("a map")
+                    norm.run(&x, activation, Format::F32).and_then(|y| y.planes()).expect("a map")
                 })
                 .collect();
             assert_close(&found[0], &found[1]);

@@ -1,7 +1,7 @@
 //! Layer normalisation.
 
 use candle_core::Result;
-use livewebcam_kernels as kernels;
+use livewebcam_kernels::{self as kernels, Format};
 
 use super::data::{Data, cpu};
 use super::profile::{Kind, layer};
@@ -31,15 +31,24 @@ impl LayerNorm {
     /// # Errors
     /// A failure of the device.
     pub fn forward(&self, x: &Tokens) -> Result<Tokens> {
+        self.forward_for(x, Format::F32)
+    }
+
+    /// The vectors normalised, to be multiplied with weights of `format` only.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn forward_for(&self, x: &Tokens, format: Format) -> Result<Tokens> {
         let _noted = layer(Kind::Norm, || 0);
         let data = match x.data() {
-            Data::Host(x) => {
-                let norm = kernels::LayerNorm { weight: self.weight.host()?, bias: self.bias.host()?, eps: self.eps };
-                Data::filled(x.len(), |y| cpu().layer_norm(x, norm, y))
-            }
             Data::Candle(x) => {
                 let normal = standardise(x, self.eps)?;
                 Data::Candle(normal.broadcast_mul(self.weight.candle()?)?.broadcast_add(self.bias.candle()?)?)
+            }
+            x => {
+                let x = x.host()?;
+                let norm = kernels::LayerNorm { weight: self.weight.host()?, bias: self.bias.host()?, eps: self.eps };
+                Data::filled_for(format, x.len(), |y| cpu().layer_norm(x, norm, y))
             }
         };
         Ok(Tokens::of(x.shape(), data))

@@ -61,7 +61,15 @@ impl Linear {
     /// # Errors
     /// Vectors of another width, or a failure of the device.
     pub fn forward(&self, x: &Tokens) -> Result<Tokens> {
-        self.run(x, None, None)
+        self.run(x, None, None, Format::F32)
+    }
+
+    /// The product, to be multiplied with weights of `format` only, or in an attention.
+    ///
+    /// # Errors
+    /// Vectors of another width, or a failure of the device.
+    pub fn forward_for(&self, x: &Tokens, format: Format) -> Result<Tokens> {
+        self.run(x, None, None, format)
     }
 
     /// The product, and `residual` of the result's shape added to it.
@@ -69,50 +77,56 @@ impl Linear {
     /// # Errors
     /// Shapes that do not fit, or a failure of the device.
     pub fn forward_plus(&self, x: &Tokens, residual: &Tokens) -> Result<Tokens> {
-        self.run(x, Some(residual), None)
+        self.run(x, Some(residual), None, Format::F32)
     }
 
-    /// The product, and then the activation.
+    /// The product, and then the activation, to be multiplied with weights of `format` only.
     ///
     /// # Errors
     /// Vectors of another width, or a failure of the device.
-    pub fn forward_activated(&self, x: &Tokens, activation: Activation) -> Result<Tokens> {
-        self.run(x, None, Some(activation))
+    pub fn forward_activated(&self, x: &Tokens, activation: Activation, format: Format) -> Result<Tokens> {
+        self.run(x, None, Some(activation), format)
     }
 
     /// `value · gelu(gate)` of the product, whose first half are values and the second half their gates (Shazeer, "GLU
-    /// variants improve transformer", 2020).
+    /// variants improve transformer", 2020). It is to be multiplied with weights of `format` only.
     ///
     /// # Errors
     /// Vectors of another width, or a failure of the device.
-    pub fn forward_geglu(&self, x: &Tokens) -> Result<Tokens> {
+    pub fn forward_geglu(&self, x: &Tokens, format: Format) -> Result<Tokens> {
         let shape = Shape { width: self.outputs / 2, ..x.shape() };
         let _noted = layer(Kind::Linear, || 4 * shape.values() * x.shape().width);
         let data = match &self.weight {
             Matrix::Packed(weight) => {
-                let x = x.data().host()?;
+                let x = x.data().operand()?;
                 let bias = self.bias.as_ref().map(Vector::host).transpose()?;
-                Data::filled(shape.values(), |y| cpu().linear_geglu(x, weight, bias, y))
+                Data::filled_for(format, shape.values(), |y| cpu().linear_geglu(x, weight, bias, y))
             }
             Matrix::Tensor(weight) => Data::Candle(activation::geglu(&self.by_candle(weight, x.data().candle()?)?)?),
         };
         Ok(Tokens::of(shape, data))
     }
 
-    fn run(&self, x: &Tokens, residual: Option<&Tokens>, activation: Option<Activation>) -> Result<Tokens> {
+    fn run(
+        &self,
+        x: &Tokens,
+        residual: Option<&Tokens>,
+        activation: Option<Activation>,
+        format: Format,
+    ) -> Result<Tokens> {
         let shape = Shape { width: self.outputs, ..x.shape() };
         let _noted = layer(Kind::Linear, || 2 * shape.values() * x.shape().width);
         let residual = residual.map(Tokens::data);
         let data = match &self.weight {
             Matrix::Packed(weight) => {
-                let x = x.data().host()?;
+                let x = x.data().operand()?;
                 let epilogue = Epilogue {
                     bias: self.bias.as_ref().map(Vector::host).transpose()?,
                     shift: None,
                     residual: residual.map(Data::host).transpose()?,
                     activation: activation::kernel(activation),
                 };
-                Data::filled(shape.values(), |y| cpu().linear(x, 1, weight, epilogue, y))
+                Data::filled_for(format, shape.values(), |y| cpu().linear(x, 1, weight, epilogue, y))
             }
             Matrix::Tensor(weight) => {
                 let y = self.by_candle(weight, x.data().candle()?)?;
@@ -157,8 +171,8 @@ mod tests {
                     };
                     let (x, residual) = (tokens(3, 7), tokens(4, outputs));
                     let plus = linear.forward_plus(&x, &residual);
-                    let activated = linear.forward_activated(&x, Activation::Gelu);
-                    let made = [linear.forward(&x), plus, activated, linear.forward_geglu(&x)];
+                    let activated = linear.forward_activated(&x, Activation::Gelu, Format::F32);
+                    let made = [linear.forward(&x), plus, activated, linear.forward_geglu(&x, Format::F32)];
                     made.into_iter().map(|y| y.and_then(|y| y.values()).expect("rows")).collect()
                 })
                 .collect();

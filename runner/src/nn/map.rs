@@ -57,8 +57,8 @@ impl Map {
     pub fn planes(&self) -> Result<Vec<f32>> {
         let values = self.data.values()?;
         Ok(match self.data {
-            Data::Host(_) => transposed(&values, self.size.height * self.size.width, self.size.channels),
             Data::Candle(_) => values,
+            _ => transposed(&values, self.size.height * self.size.width, self.size.channels),
         })
     }
 
@@ -69,7 +69,8 @@ impl Map {
     pub fn pixels(&self) -> Result<Cow<'_, [f32]>> {
         Ok(match &self.data {
             Data::Host(values) => Cow::Borrowed(values),
-            data => {
+            data @ Data::Rounded(_) => Cow::Owned(data.values()?),
+            data @ Data::Candle(_) => {
                 let (channels, pixels) = (self.size.channels, self.size.height * self.size.width);
                 Cow::Owned(transposed(&data.values()?, channels, pixels))
             }
@@ -83,7 +84,7 @@ impl Map {
     pub fn tokens(&self) -> Result<Tokens> {
         let MapSize { batch, height, width, channels } = self.size;
         let data = match &self.data {
-            Data::Host(_) => self.data.clone(),
+            data @ (Data::Host(_) | Data::Rounded(_)) => data.clone(),
             Data::Candle(x) => Data::Candle(x.flatten_from(2)?.transpose(1, 2)?.contiguous()?),
         };
         Ok(Tokens::of(Shape { batch, rows: height * width, width: channels }, data))
@@ -98,7 +99,7 @@ impl Map {
         let size = MapSize { batch, height, width, channels };
         let data = match tokens.data() {
             _ if rows != height * width => candle_core::bail!("{rows} pixels for {size:?}"),
-            Data::Host(_) => tokens.data().clone(),
+            data @ (Data::Host(_) | Data::Rounded(_)) => data.clone(),
             Data::Candle(x) => Data::Candle(x.transpose(1, 2)?.contiguous()?.reshape(dims(size).as_slice())?),
         };
         Ok(Self { size, data })
@@ -121,11 +122,11 @@ impl Map {
             _ if (MapSize { channels: channels[1], ..self.size }) != other.size => {
                 candle_core::bail!("{:?} and {:?}", self.size, other.size)
             }
-            Data::Host(x) => {
-                let other = other.data.host()?;
+            Data::Candle(x) => Data::Candle(Tensor::cat(&[x, other.data.candle()?], 1)?),
+            data => {
+                let (x, other) = (data.host()?, other.data.host()?);
                 Data::filled(size.values(), |y| cpu().concat(x, other, channels, y))
             }
-            Data::Candle(x) => Data::Candle(Tensor::cat(&[x, other.data.candle()?], 1)?),
         };
         Ok(Self { size, data })
     }
@@ -148,8 +149,11 @@ impl Map {
     pub fn resize(&self, height: usize, width: usize) -> Result<Self> {
         let size = MapSize { height, width, ..self.size };
         let data = match &self.data {
-            Data::Host(x) => Data::filled(size.values(), |y| cpu().resize(x, self.size, height, width, y)),
             Data::Candle(x) => Data::Candle(x.upsample_nearest2d(height, width)?),
+            data => {
+                let x = data.host()?;
+                Data::filled(size.values(), |y| cpu().resize(x, self.size, height, width, y))
+            }
         };
         Ok(Self { size, data })
     }

@@ -71,11 +71,14 @@ impl Tokens {
         let shape = Shape { rows: 1, ..self.shape };
         let data = match &self.data {
             _ if row >= rows => candle_core::bail!("row {row} of {rows}"),
-            Data::Host(x) => Data::filled(batch * width, |y| {
-                let lists = x.chunks_exact(rows * width).map(|list| &list[row * width..][..width]);
-                y.chunks_exact_mut(width).zip(lists).for_each(|(y, x)| y.copy_from_slice(x));
-            }),
             Data::Candle(x) => Data::Candle(x.narrow(1, row, 1)?.contiguous()?),
+            data => {
+                let x = data.host()?;
+                Data::filled(batch * width, |y| {
+                    let lists = x.chunks_exact(rows * width).map(|list| &list[row * width..][..width]);
+                    y.chunks_exact_mut(width).zip(lists).for_each(|(y, x)| y.copy_from_slice(x));
+                })
+            }
         };
         Ok(Self { shape, data })
     }
@@ -100,11 +103,11 @@ impl Tokens {
         let shape = Shape { width: a.width + b.width, ..a };
         let data = match &self.data {
             _ if (a.batch, a.rows) != (b.batch, b.rows) => candle_core::bail!("{a:?} and {b:?}"),
-            Data::Host(x) => {
-                let other = other.data.host()?;
+            Data::Candle(x) => Data::Candle(Tensor::cat(&[x, other.data.candle()?], 2)?),
+            data => {
+                let (x, other) = (data.host()?, other.data.host()?);
                 Data::filled(shape.values(), |y| cpu().concat(x, other, [a.width, b.width], y))
             }
-            Data::Candle(x) => Data::Candle(Tensor::cat(&[x, other.data.candle()?], 2)?),
         };
         Ok(Self { shape, data })
     }
@@ -118,14 +121,14 @@ impl Tokens {
         let shape = Shape { batch: a.batch + b.batch, ..a };
         let data = match &self.data {
             _ if (a.rows, a.width) != (b.rows, b.width) => candle_core::bail!("{a:?} and {b:?}"),
-            Data::Host(x) => {
-                let other = other.data.host()?;
+            Data::Candle(x) => Data::Candle(Tensor::cat(&[x, other.data.candle()?], 0)?),
+            data => {
+                let (x, other) = (data.host()?, other.data.host()?);
                 Data::filled(shape.values(), |y| {
                     y[..x.len()].copy_from_slice(x);
                     y[x.len()..].copy_from_slice(other);
                 })
             }
-            Data::Candle(x) => Data::Candle(Tensor::cat(&[x, other.data.candle()?], 0)?),
         };
         Ok(Self { shape, data })
     }

@@ -178,10 +178,11 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tokens) -> Result<Tokens> {
-        let y = self.norm1.forward(x)?;
-        let (q, k, v) = (self.q.forward(&y)?, self.k.forward(&y)?, self.v.forward(&y)?);
-        let x = self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::Causal, self.q.format())?, x)?;
-        let y = self.fc1.forward_activated(&self.norm2.forward(&x)?, self.activation)?;
+        let format = self.q.format();
+        let y = self.norm1.forward_for(x, format)?;
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|linear| linear.forward_for(&y, format));
+        let x = self.out.forward_plus(&attention(&q?, &k?, &v?, self.heads, Mask::Causal, format)?, x)?;
+        let y = self.fc1.forward_activated(&self.norm2.forward_for(&x, format)?, self.activation, format)?;
         self.fc2.forward_plus(&y, &x)
     }
 }

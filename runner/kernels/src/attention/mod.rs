@@ -13,7 +13,8 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use crate::amx::Amx;
-use crate::gemm::{Kernel, Output, Scratch, bytes_of};
+use crate::element::{Values, ValuesMut};
+use crate::gemm::{Element, Kernel, Output, Scratch, bytes_of};
 use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
@@ -47,18 +48,41 @@ pub enum Mask {
 
 impl Cpu {
     /// `softmax(q · kᵀ / √width) · v` for each head. `q` and `y` are `[batch, queries, heads · width]`, `k` and `v` are
-    /// `[batch, keys, heads · width]`.
+    /// `[batch, keys, heads · width]`; `q`, `k` and `v` are of one format.
     ///
     /// # Panics
-    /// Lengths that do not fit, or no keys.
-    pub fn attention(self, q: &[f32], k: &[f32], v: &[f32], shape: Heads, mask: Mask, y: &mut [f32]) {
+    /// Lengths or formats that do not fit, or no keys.
+    pub fn attention<'a>(
+        self,
+        q: impl Into<Values<'a>>,
+        k: impl Into<Values<'a>>,
+        v: impl Into<Values<'a>>,
+        shape: Heads,
+        mask: Mask,
+        y: impl Into<ValuesMut<'a>>,
+    ) {
+        let (q, k, v, y) = (q.into(), k.into(), v.into(), y.into());
         let Heads { batch, queries, keys, heads, width } = shape;
         let channels = heads * width;
         assert_eq!((q.len(), y.len()), (batch * queries * channels, batch * queries * channels));
         assert_eq!((k.len(), v.len()), (batch * keys * channels, batch * keys * channels));
         assert!(mask == Mask::None || queries == keys, "a causal mask needs as many keys as queries");
         assert!(keys > 0, "a query needs a key");
-        let attention = Attention { q, k, v, shape, mask };
+        match (q, k, v) {
+            (Values::F32(q), Values::F32(k), Values::F32(v)) => self.attend(Attention { q, k, v, shape, mask }, y),
+            (Values::Bf16(q), Values::Bf16(k), Values::Bf16(v)) => self.attend(Attention { q, k, v, shape, mask }, y),
+            _ => panic!("queries, keys and values of different formats"),
+        }
+    }
+
+    fn attend<X: Element>(self, attention: Attention<'_, X>, y: ValuesMut<'_>) {
+        match y {
+            ValuesMut::F32(y) => self.attend_into(attention, y),
+            ValuesMut::Bf16(y) => self.attend_into(attention, y),
+        }
+    }
+
+    fn attend_into<X: Element, Y: Element>(self, attention: Attention<'_, X>, y: &mut [Y]) {
         match self.isa() {
             Isa::Portable => attention.run(Portable, y),
             #[cfg(target_arch = "x86_64")]
@@ -84,16 +108,16 @@ impl Heads {
 
 /// The arguments.
 #[derive(Clone, Copy)]
-struct Attention<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
+struct Attention<'a, X> {
+    q: &'a [X],
+    k: &'a [X],
+    v: &'a [X],
     shape: Heads,
     mask: Mask,
 }
 
-impl Attention<'_> {
-    fn run<K: Kernel>(self, kernel: K, y: &mut [f32]) {
+impl<X: Element> Attention<'_, X> {
+    fn run<K: Kernel, Y: Element>(self, kernel: K, y: &mut [Y]) {
         let Heads { batch, queries, heads, .. } = self.shape;
         if y.is_empty() {
             return;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::shares::{PAIR, Shares};
 use super::sources::{Source, Sources};
 use super::{Attention, Mask};
-use crate::gemm::{Block, Kernel, Output, PANEL, Scratch, bytes_of};
+use crate::element::convert;
+use crate::gemm::{Block, Element, Kernel, Output, PANEL, Scratch, bytes_of};
 use crate::math::fold;
 use crate::simd::{Simd, Task};
 
@@ -19,8 +20,8 @@ pub(super) const fn most_queries<K: Kernel>() -> usize {
 }
 
 /// Some queries of one head of one picture; heads are counted over all pictures.
-pub(super) struct Queries<'a> {
-    pub(super) attention: Attention<'a>,
+pub(super) struct Queries<'a, X> {
+    pub(super) attention: Attention<'a, X>,
     pub(super) head: usize,
     pub(super) rows: Range<usize>,
 }
@@ -33,10 +34,15 @@ struct Left<'a, E> {
     rows: usize,
 }
 
-impl Queries<'_> {
+impl<X: Element> Queries<'_, X> {
     /// # Safety
     /// No other task has these queries of this head.
-    pub(super) unsafe fn attend<K: Kernel>(&self, kernel: K, sources: &Sources<'_, K::Element>, output: &Output<'_>) {
+    pub(super) unsafe fn attend<K: Kernel, Y: Element>(
+        &self,
+        kernel: K,
+        sources: &Sources<'_, K::Element>,
+        output: &Output<'_, Y>,
+    ) {
         let shape = self.attention.shape;
         let (keys, depth, outputs) = (sources.keys(), sources.depth(), sources.outputs());
         let rows = self.rows.len().next_multiple_of(K::WHOLE_ROWS);
@@ -78,7 +84,7 @@ impl Queries<'_> {
         let shape = self.attention.shape;
         to.fill(K::Element::default());
         for (row, to) in self.rows.clone().zip(to.chunks_exact_mut(depth)) {
-            kernel.copy(&self.attention.q[self.start(row)..][..shape.width], &mut to[..shape.width]);
+            convert(kernel.simd(), &self.attention.q[self.start(row)..][..shape.width], &mut to[..shape.width]);
         }
     }
 
@@ -91,14 +97,14 @@ impl Queries<'_> {
 }
 
 /// Makes nothing of the scores, `[panels][rows][16]`, of keys that are not there or not to be seen.
-struct Hide<'a> {
-    queries: &'a Queries<'a>,
+struct Hide<'a, X> {
+    queries: &'a Queries<'a, X>,
     keys: Range<usize>,
     rows: usize,
     scores: &'a mut [f32],
 }
 
-impl Task for Hide<'_> {
+impl<X> Task for Hide<'_, X> {
     type Output = ();
 
     #[inline(always)]
@@ -121,19 +127,19 @@ impl Task for Hide<'_> {
 }
 
 /// Divides the sums by the shares' totals.
-struct Write<'a, 'b> {
-    queries: &'a Queries<'a>,
+struct Write<'a, 'b, X, Y> {
+    queries: &'a Queries<'a, X>,
     sums: &'a [[f32; PANEL]],
     totals: &'a [[f32; PANEL]],
     /// No other task has these queries of this head.
-    output: &'a Output<'b>,
+    output: &'a Output<'b, Y>,
 }
 
-impl Task for Write<'_, '_> {
+impl<X: Element, Y: Element> Task for Write<'_, '_, X, Y> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { queries, sums, totals, output } = self;
         let width = queries.attention.shape.width;
         for (index, row) in queries.rows.clone().enumerate() {
@@ -144,10 +150,10 @@ impl Task for Write<'_, '_> {
             let mut results = sums[index..].iter().step_by(totals.len()).map(|sums| sums.map(|sum| sum / total));
             let (whole, rest) = y.as_chunks_mut::<PANEL>();
             for (y, results) in whole.iter_mut().zip(&mut results) {
-                *y = results;
+                convert(simd, &results, y);
             }
             if let Some(results) = results.next() {
-                rest.copy_from_slice(&results[..rest.len()]);
+                convert(simd, &results[..rest.len()], rest);
             }
         }
     }

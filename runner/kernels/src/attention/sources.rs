@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Attention, Heads};
+use crate::element::convert;
 use crate::gemm::{Element, Kernel, PANEL};
 use crate::simd::{Simd, Task};
 
@@ -65,7 +66,11 @@ impl<'a, E: Element> Sources<'a, E> {
     }
 
     /// In memory of [`Sources::count`], which is overwritten.
-    pub(super) fn new<K: Kernel<Element = E>>(kernel: K, attention: Attention<'_>, memory: &'a mut [E]) -> Self {
+    pub(super) fn new<K: Kernel<Element = E>, X: Element>(
+        kernel: K,
+        attention: Attention<'_, X>,
+        memory: &'a mut [E],
+    ) -> Self {
         let layout = Layout::new::<K>(attention.shape);
         let blocks = layout.blocks();
         memory.par_chunks_exact_mut(layout.length()).enumerate().for_each(|(index, to)| {
@@ -102,16 +107,16 @@ impl<'a, E: Element> Sources<'a, E> {
 }
 
 /// Fills a block, with zeros beyond the keys and the channels that there are.
-struct Pack<'a, K: Kernel> {
+struct Pack<'a, K: Kernel, X> {
     kernel: K,
-    attention: Attention<'a>,
+    attention: Attention<'a, X>,
     layout: Layout,
     head: usize,
     keys: Range<usize>,
     to: &'a mut [K::Element],
 }
 
-impl<K: Kernel> Task for Pack<'_, K> {
+impl<K: Kernel, X: Element> Task for Pack<'_, K, X> {
     type Output = ();
 
     #[inline(always)]
@@ -123,10 +128,10 @@ impl<K: Kernel> Task for Pack<'_, K> {
         let stride = layout.depth.max(layout.outputs);
         let mut rows: Vec<Unit> = vec![0; layout.keys * stride / side];
         // All rows are fetched before any is taken apart, so that the memory's answers are waited for together.
-        let fetch = |from: &[f32], rows: &mut [K::Element]| {
+        let fetch = |from: &[X], rows: &mut [K::Element]| {
             for (key, row) in keys.clone().zip(rows.chunks_exact_mut(stride)) {
                 let start = (picture * shape.keys + key) * shape.channels() + head * shape.width;
-                kernel.copy(&from[start..][..shape.width], &mut row[..shape.width]);
+                convert(kernel.simd(), &from[start..][..shape.width], &mut row[..shape.width]);
             }
         };
         fetch(k, of_units(&mut rows));

@@ -2,24 +2,20 @@
 //! registers. `vdpbf16ps` adds the products of a pair of inputs to each sum.
 
 use std::arch::x86_64::{
-    __m256bh, __m256i, __m512bh, __m512i, _mm512_castsi256_si512, _mm512_cvtepi32_ps, _mm512_cvtne2ps_pbh,
-    _mm512_cvtneps_pbh, _mm512_dpbf16_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512,
-    _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_ps, _mm512_storeu_si512,
+    __m512bh, __m512i, _mm512_cvtepi32_ps, _mm512_dpbf16_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_load_ps,
+    _mm512_load_si512, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_store_ps,
 };
 
 use half::bf16;
 
 use super::{Block, Kernel, PANEL, Pieces};
-use crate::simd::{Avx512, Avx512Bf16};
+use crate::simd::{Avx512, Avx512Bf16, Simd};
 
 const ROWS: usize = 12;
 
 /// Rows in one piece.
 const ONE_PIECE: Pieces = Pieces { count: 1, stride: 0 };
-
-/// The numbers of a register for `bf16`.
-const ROUNDED: usize = 2 * PANEL;
 
 impl Kernel for Avx512 {
     type Simd = Self;
@@ -70,8 +66,7 @@ impl Kernel for Avx512Bf16 {
 
     #[inline(always)]
     fn copy(self, from: &[f32], to: &mut [bf16]) {
-        // SAFETY: an `Avx512Bf16` is made only where the processor has these features.
-        unsafe { round(from, to) }
+        self.round(from, to);
     }
 
     unsafe fn multiply(self, block: Block, a: *const bf16, b: *const bf16, c: *mut f32) {
@@ -276,46 +271,6 @@ mod fixed {
             }
         }
     }
-}
-
-/// Rounds to nearest, ties to even.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn round(from: &[f32], to: &mut [bf16]) {
-    assert_eq!(from.len(), to.len());
-    let (from, from_rest) = from.as_chunks::<ROUNDED>();
-    let (to, to_rest) = to.as_chunks_mut::<ROUNDED>();
-    for (from, to) in from.iter().zip(to) {
-        // SAFETY: both are 32 numbers.
-        unsafe {
-            let [low, high] = [_mm512_loadu_ps(from.as_ptr()), _mm512_loadu_ps(from.as_ptr().add(PANEL))];
-            _mm512_storeu_si512(to.as_mut_ptr().cast(), bits(_mm512_cvtne2ps_pbh(high, low)));
-        }
-    }
-    let (from, from_rest) = from_rest.as_chunks::<PANEL>();
-    let (to, to_rest) = to_rest.as_chunks_mut::<PANEL>();
-    for (from, to) in from.iter().zip(to) {
-        // SAFETY: both are 16 numbers.
-        unsafe {
-            *to = std::mem::transmute::<__m256bh, [bf16; PANEL]>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from.as_ptr())))
-        };
-    }
-    if !from_rest.is_empty() {
-        let mask = (1u16 << from_rest.len()) - 1;
-        // SAFETY: the masks are of the fewer than 16 numbers that there are.
-        unsafe {
-            let rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from_rest.as_ptr()));
-            let rounded = std::mem::transmute::<__m256bh, __m256i>(rounded);
-            _mm512_mask_storeu_epi16(to_rest.as_mut_ptr().cast(), mask.into(), _mm512_castsi256_si512(rounded));
-        }
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn bits(numbers: __m512bh) -> __m512i {
-    // SAFETY: both are 512 bits.
-    unsafe { std::mem::transmute(numbers) }
 }
 
 #[inline]

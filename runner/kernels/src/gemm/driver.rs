@@ -12,19 +12,21 @@ use super::finish::{Finish, Output, Sums};
 use super::scratch::bytes_of;
 use super::widen::Widen;
 use super::{Block, Element, Kernel, PANEL, Patches, Scratch};
-use crate::packed::{PAIRED, Values};
+use crate::conv::{MapSize, Window};
+use crate::element::Values;
+use crate::packed::PAIRED;
 use crate::simd::Simd;
 use crate::{Epilogue, Packed};
 
 /// A product of patches and a weight.
-pub(crate) struct Product<'a> {
-    pub(crate) patches: Patches<'a>,
+pub(crate) struct Product<'a, X = f32, Y = f32> {
+    pub(crate) patches: Patches<'a, X>,
     pub(crate) weight: &'a Packed,
     pub(crate) epilogue: Epilogue<'a>,
     /// Whether the first half of the weight's outputs are values and the second half their gates, and the result
     /// `value · gelu(gate)`. Each half is whole panels, and of the epilogue there is the bias alone.
     pub(crate) gated: bool,
-    pub(crate) y: &'a mut [f32],
+    pub(crate) y: &'a mut [Y],
 }
 
 /// Panels of a weight whose sums belong together.
@@ -66,7 +68,27 @@ impl Panels {
     }
 }
 
-impl Product<'_> {
+impl<'a, X: Element, Y: Element> Product<'a, X, Y> {
+    /// The convolution of `x`, of `size`, and the epilogue.
+    ///
+    /// # Panics
+    /// Lengths that do not fit.
+    pub(crate) fn new(
+        x: &'a [X],
+        size: MapSize,
+        window: Window,
+        weight: &'a Packed,
+        epilogue: Epilogue<'a>,
+        y: &'a mut [Y],
+    ) -> Self {
+        let shape = weight.shape();
+        let out = window.of(size, shape.outputs);
+        assert_eq!(y.len(), out.values(), "the result has another size");
+        assert_eq!((shape.channels, shape.taps), (size.channels, window.size * window.size), "another kernel");
+        epilogue.check(size.batch, shape.outputs, out.values());
+        Self { patches: Patches::new(x, size, window), weight, epilogue, gated: false, y }
+    }
+
     /// Computes it with `kernel`.
     pub(crate) fn run<K: Kernel>(self, kernel: K) {
         let Self { patches, weight, epilogue, gated, y } = self;
@@ -118,9 +140,9 @@ impl Cut {
 
 /// Multiplies some rows with some panels, and calls `finish` with the sums, which are in the thread's scratch memory.
 #[inline(always)]
-pub(super) fn multiply<K: Kernel>(
+pub(super) fn multiply<K: Kernel, X: Element>(
     kernel: K,
-    patches: Patches<'_>,
+    patches: Patches<'_, X>,
     weight: &Packed,
     rows: Range<usize>,
     panels: &Panels,
@@ -143,7 +165,7 @@ pub(super) fn multiply<K: Kernel>(
             let inputs = from..all.min(from + most);
             let whole = inputs.len().next_multiple_of(K::WHOLE_INPUTS);
             let (a, a_stride): (&[K::Element], usize) =
-                match patches.in_place().and_then(|x| K::Element::of(Values::F32(x))) {
+                match patches.in_place().and_then(|x| K::Element::of(X::values(x))) {
                     Some(x) if K::WHOLE_ROWS == 1 && whole == inputs.len() => (&x[rows.start * all + from..], all),
                     _ => {
                         gathered[rows.len() * whole..whole_rows * whole].fill(K::Element::default());

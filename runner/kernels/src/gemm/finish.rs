@@ -3,27 +3,28 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::PANEL;
+use super::{Element, PANEL};
 use crate::activation::Apply;
-use crate::math::{at_least, gelu};
+use crate::element::{Values, ValuesMut, convert};
+use crate::math::{at_least, gelu, gelu_roughly};
 use crate::memory::{fence, is_streamed, prefetch};
 use crate::simd::{Simd, Task};
 use crate::{Activation, Epilogue};
 
 /// A result that tasks write to at once, each its own part.
-pub(crate) struct Output<'a> {
-    first: *mut f32,
+pub(crate) struct Output<'a, Y = f32> {
+    first: *mut Y,
     length: usize,
     streamed: bool,
-    borrow: PhantomData<&'a mut [f32]>,
+    borrow: PhantomData<&'a mut [Y]>,
 }
 
 // SAFETY: `Output::part` makes its caller promise that parts do not overlap.
-unsafe impl Sync for Output<'_> {}
+unsafe impl<Y: Element> Sync for Output<'_, Y> {}
 
-impl<'a> Output<'a> {
-    pub(crate) fn new(y: &'a mut [f32]) -> Self {
-        let streamed = is_streamed(y);
+impl<'a, Y: Element> Output<'a, Y> {
+    pub(crate) fn new(y: &'a mut [Y]) -> Self {
+        let streamed = matches!(Y::values(y), Values::F32(y) if is_streamed(y));
         Self { first: y.as_mut_ptr(), length: y.len(), streamed, borrow: PhantomData }
     }
 
@@ -39,7 +40,7 @@ impl<'a> Output<'a> {
     /// Nobody else has a part that overlaps with this one.
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
-    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [Y] {
         assert!(range.start <= range.end && range.end <= self.length);
         // SAFETY: it is within the slice that is borrowed for 'a, and the caller promises that it is the only one.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
@@ -71,9 +72,9 @@ impl<'a> Finish<'a> {
     ///
     /// # Safety
     /// No other task writes these rows of these panels.
-    pub(crate) unsafe fn run<S: Simd>(self, simd: S, sums: Sums<'_>, y: &Output<'_>) {
-        struct Compiled<'a>(Finish<'a>, Sums<'a>, &'a Output<'a>);
-        impl Task for Compiled<'_> {
+    pub(crate) unsafe fn run<S: Simd, Y: Element>(self, simd: S, sums: Sums<'_>, y: &Output<'_, Y>) {
+        struct Compiled<'a, Y>(Finish<'a>, Sums<'a>, &'a Output<'a, Y>);
+        impl<Y: Element> Task for Compiled<'_, Y> {
             type Output = ();
 
             #[inline(always)]
@@ -93,7 +94,14 @@ impl<'a> Finish<'a> {
     /// # Safety
     /// No other task writes this row of these panels.
     #[inline(always)]
-    unsafe fn put_row<S: Simd>(&self, simd: S, sums: &Sums<'_>, index: usize, row: usize, y: &Output<'_>) {
+    unsafe fn put_row<S: Simd, Y: Element>(
+        &self,
+        simd: S,
+        sums: &Sums<'_>,
+        index: usize,
+        row: usize,
+        y: &Output<'_, Y>,
+    ) {
         let Epilogue { bias, shift, residual, activation } = self.epilogue;
         let Range { start, end } = sums.panels;
         // The last panel may have fewer outputs than lanes. Other activations are not worth their own loop.
@@ -106,14 +114,16 @@ impl<'a> Finish<'a> {
         let to = unsafe { y.part(range(row)) }.as_chunks_mut::<PANEL>().0;
         if self.gated {
             let (of_values, of_gates) = (lanes(bias, 0), lanes(bias, 1));
+            let is_rounded = matches!(Y::values(&[]), Values::Bf16(_));
             for (number, to) in to.iter_mut().enumerate() {
                 let [mut values, mut gates] = [c[2 * number * sums.c_rows], c[(2 * number + 1) * sums.c_rows]];
                 add(&mut values, of_values, number);
                 add(&mut gates, of_gates, number);
                 for lane in 0..PANEL {
-                    values[lane] *= gelu(simd, gates[lane]);
+                    let gelu = if is_rounded { gelu_roughly(simd, gates[lane]) } else { gelu(simd, gates[lane]) };
+                    values[lane] *= gelu;
                 }
-                *to = values;
+                write(simd, &values, to, false);
             }
             return;
         }
@@ -127,7 +137,7 @@ impl<'a> Finish<'a> {
             if activation == Activation::Relu {
                 values = values.map(|value| at_least(value, 0.0));
             }
-            if y.streamed { simd.stream(&values, to) } else { *to = values }
+            write(simd, &values, to, y.streamed);
         }
         for panel in whole..end {
             // SAFETY: the caller's promise.
@@ -176,24 +186,31 @@ impl<'a> Finish<'a> {
     /// # Safety
     /// No other task writes this row of this panel.
     #[inline(always)]
-    pub(crate) unsafe fn put<S: Simd>(&self, simd: S, sums: Lanes, row: usize, panel: usize, y: &Output<'_>) {
+    pub(crate) unsafe fn put<S: Simd, Y: Element>(
+        &self,
+        simd: S,
+        sums: Lanes,
+        row: usize,
+        panel: usize,
+        y: &Output<'_, Y>,
+    ) {
         let first = panel * PANEL;
         let count = PANEL.min(self.outputs - first);
         let of_row = row * self.outputs + first;
         // SAFETY: the caller's promise.
         let part = unsafe { y.part(of_row..of_row + count) };
-        if let Ok(part) = <&mut Lanes>::try_from(&mut *part) {
+        if let Ok(part) = <&mut [Y; PANEL]>::try_from(&mut *part) {
             let sums = self.apply(simd, sums, row, first, |values, first| {
                 *values[first..].first_chunk().expect("there are sixteen")
             });
-            if y.streamed { simd.stream(&sums, part) } else { *part = sums }
+            write(simd, &sums, part, y.streamed);
         } else {
             let sums = self.apply(simd, sums, row, first, |values, first| {
                 let mut lanes = [0.0; PANEL];
                 lanes[..count].copy_from_slice(&values[first..first + count]);
                 lanes
             });
-            part.copy_from_slice(&sums[..count]);
+            convert(simd, &sums[..count], part);
         }
     }
 
@@ -225,6 +242,15 @@ impl<'a> Finish<'a> {
             activation => simd.run(Apply { activation, values: &mut sums }),
         }
         sums
+    }
+}
+
+/// Writes a panel of a row, past the caches if it is `f32` and `streamed`.
+#[inline(always)]
+fn write<S: Simd, Y: Element>(simd: S, values: &Lanes, to: &mut [Y; PANEL], streamed: bool) {
+    match Y::values_mut(to) {
+        ValuesMut::F32(to) if streamed => simd.stream(values, to.first_chunk_mut().expect("a panel")),
+        _ => convert(simd, values, to),
     }
 }
 

@@ -12,7 +12,7 @@ use super::finish::{Finish, Output, Sums};
 use super::widen::Widen;
 use super::{Block, Kernel, PANEL, Patches, Pieces, Scratch, bytes_of};
 use crate::conv::Window;
-use crate::packed::Values;
+use crate::element::Values;
 use crate::simd::Simd;
 
 /// The most channels; twice as many of a kernel that moves on by several pixels.

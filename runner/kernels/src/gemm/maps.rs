@@ -12,12 +12,12 @@ use rayon::prelude::*;
 use super::amx::{Runs, TILE_INPUTS, TILE_ROWS, Tiles};
 use super::driver::{Call, Panels, Product};
 use super::finish::{Finish, Output, Sums};
-use super::{Kernel, PANEL, Patches, Scratch, bytes_of};
+use super::{Element, Kernel, PANEL, Patches, Scratch, bytes_of};
 use crate::Packed;
 use crate::amx::Amx;
 use crate::conv::{Edge, MapSize, Window};
+use crate::element::Values;
 use crate::norm::Normal;
-use crate::packed::Values;
 
 /// The positions that are multiplied at once.
 const GROUP: usize = 2 * TILE_ROWS;
@@ -53,7 +53,7 @@ const STRIPS: usize = 8;
 const ROUNDED: usize = 1 << 14;
 
 /// Whether it is a product for this: a tile takes inputs of one line of a kernel.
-pub(super) fn suits(product: &Product<'_>) -> bool {
+pub(super) fn suits<X: Element, Y>(product: &Product<'_, X, Y>) -> bool {
     product.patches.in_place().is_some() || product.weight.shape().channels.is_multiple_of(TILE_INPUTS)
 }
 
@@ -64,7 +64,7 @@ pub(super) fn normalises(product: &Product<'_>) -> bool {
 }
 
 /// Computes it, of the map normalised first if [`normalises`] allows it.
-pub(super) fn run(kernel: Amx, product: Product<'_>, normal: Option<&Normal>) {
+pub(super) fn run<X: Element, Y: Element>(kernel: Amx, product: Product<'_, X, Y>, normal: Option<&Normal>) {
     let Product { patches, weight, epilogue, gated, y } = product;
     let outputs = weight.shape().outputs / if gated { 2 } else { 1 };
     let layer = Layer {
@@ -78,7 +78,9 @@ pub(super) fn run(kernel: Amx, product: Product<'_>, normal: Option<&Normal>) {
     let y = &Output::new(y);
     let out = layer.patches.out();
     let all = Band { pictures: 0..out.batch, lines: 0..out.height };
-    if layer.numbers(&all) <= SHARED {
+    if let Some(map) = layer.rounded() {
+        layer.take(&all, map, y);
+    } else if layer.numbers(&all) <= SHARED {
         layer.run(&all, y);
     } else {
         layer.run_in_strips(y);
@@ -86,9 +88,9 @@ pub(super) fn run(kernel: Amx, product: Product<'_>, normal: Option<&Normal>) {
 }
 
 #[derive(Clone, Copy)]
-struct Layer<'a> {
+struct Layer<'a, X> {
     kernel: Amx,
-    patches: Patches<'a>,
+    patches: Patches<'a, X>,
     weight: &'a Packed,
     finish: Finish<'a>,
     /// Of a pixel, filled up with zeros.
@@ -129,7 +131,7 @@ struct Grid {
     stride: usize,
 }
 
-impl Layer<'_> {
+impl<X: Element> Layer<'_, X> {
     /// Pixels in a line of the map, with those around it.
     fn width(&self) -> usize {
         self.patches.padded_width()
@@ -161,8 +163,14 @@ impl Layer<'_> {
         band.pictures.len() * grid.map_lines * grid.pitch + TILE_ROWS * grid.step + size * self.channels
     }
 
-    /// The map of a band is rounded by all threads, before each takes some positions and some panels of it.
-    fn run(&self, band: &Band, y: &Output<'_>) {
+    /// The map, if it is rounded already and can be read where it is: it is whole tiles.
+    fn rounded(&self) -> Option<&[bf16]> {
+        let is_whole = self.patches.size().channels == self.channels && self.patches.rows().is_multiple_of(TILE_ROWS);
+        self.patches.in_place().and_then(|x| bf16::of(X::values(x))).filter(|_| is_whole)
+    }
+
+    /// The map of a band is rounded by all threads.
+    fn run<Y: Element>(&self, band: &Band, y: &Output<'_, Y>) {
         let count = self.numbers(band);
         Scratch::shared(bytes_of::<bf16>(count), |mut scratch| {
             let map: &mut [bf16] = scratch.take(count);
@@ -174,22 +182,28 @@ impl Layer<'_> {
             lines.par_chunks_exact_mut(grid.pitch).with_min_len(least.max(1)).enumerate().for_each(|(index, to)| {
                 self.round(band, band.pictures.start + index / grid.map_lines, index % grid.map_lines, to);
             });
-            let (map, chunks) = (&*map, self.chunks(&grid));
-            self.cut(&grid, band.pictures.len()).into_par_iter().for_each(|(positions, range)| {
-                let panels = Panels { range, gates: self.finish.gated.then_some(self.panels()) };
-                let sums = self.sums(&chunks, positions.len());
-                Scratch::with(bytes_of::<f32>(sums), |mut scratch| {
-                    let c = scratch.take(sums);
-                    // SAFETY: tasks have different positions or different panels.
-                    self.kernel.session(|| unsafe { self.multiply(&grid, &chunks, map, positions, &panels, c, y) });
-                });
-                y.written();
+            self.take(band, map, y);
+        });
+    }
+
+    /// Each thread takes some positions and some panels of a band's map.
+    fn take<Y: Element>(&self, band: &Band, map: &[bf16], y: &Output<'_, Y>) {
+        let grid = self.grid(band);
+        let chunks = self.chunks(&grid);
+        self.cut(&grid, band.pictures.len()).into_par_iter().for_each(|(positions, range)| {
+            let panels = Panels { range, gates: self.finish.gated.then_some(self.panels()) };
+            let sums = self.sums(&chunks, positions.len());
+            Scratch::with(bytes_of::<f32>(sums), |mut scratch| {
+                let c = scratch.take(sums);
+                // SAFETY: tasks have different positions or different panels.
+                self.kernel.session(|| unsafe { self.multiply(&grid, &chunks, map, positions, &panels, c, y) });
             });
+            y.written();
         });
     }
 
     /// Each task takes lines of one picture from rounding to the result, some at a time, whose map stays in the second cache.
-    fn run_in_strips(&self, y: &Output<'_>) {
+    fn run_in_strips<Y: Element>(&self, y: &Output<'_, Y>) {
         let (out, Window { stride, size, .. }) = (self.patches.out(), self.patches.window());
         let pitch = self.width() * self.channels;
         let most = ((OWN / pitch).saturating_sub(size) / stride + 1).min(out.height);
@@ -302,7 +316,7 @@ impl Layer<'_> {
     /// # Safety
     /// No other task has these positions of these panels; it is within a session.
     #[expect(clippy::too_many_arguments, reason = "both operands, their cut, and both places for the result")]
-    unsafe fn multiply(
+    unsafe fn multiply<Y: Element>(
         &self,
         grid: &Grid,
         chunks: &[Chunk],
@@ -310,7 +324,7 @@ impl Layer<'_> {
         positions: Range<usize>,
         panels: &Panels,
         c: &mut [f32],
-        y: &Output<'_>,
+        y: &Output<'_, Y>,
     ) {
         let calls = panels.calls(2);
         let rows = self.rows(chunks, positions.len());

@@ -37,7 +37,6 @@ use crate::Format;
 use crate::amx::Amx;
 #[cfg(target_arch = "x86_64")]
 use crate::norm::Normal;
-use crate::packed::Values;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
 use crate::simd::{Portable, Simd};
@@ -47,33 +46,9 @@ use crate::{Cpu, GroupNorm, Isa, winograd};
 #[cfg(target_arch = "x86_64")]
 const LEAST_TILES: usize = 16;
 
+pub(crate) use crate::element::Element;
 /// How many outputs lie side by side in a panel.
 pub(crate) use crate::packed::PANEL;
-
-/// A number that operands are made of: `f32` or `bf16`.
-pub(crate) trait Element: Number + Default + Send + Sync {
-    /// How many inputs of an output lie side by side in a panel.
-    const SIDE_BY_SIDE: usize;
-
-    /// The values, if they are of this type.
-    fn of(values: Values<'_>) -> Option<&[Self]>;
-}
-
-impl Element for f32 {
-    const SIDE_BY_SIDE: usize = 1;
-
-    fn of(values: Values<'_>) -> Option<&[Self]> {
-        if let Values::F32(values) = values { Some(values) } else { None }
-    }
-}
-
-impl Element for bf16 {
-    const SIDE_BY_SIDE: usize = 2;
-
-    fn of(values: Values<'_>) -> Option<&[Self]> {
-        if let Values::Bf16(values) = values { Some(values) } else { None }
-    }
-}
 
 /// The inner loop of a product, in one instruction set.
 pub(crate) trait Kernel: Copy + Send + Sync {
@@ -238,6 +213,28 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
         }
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), way, product),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("another architecture's instruction set"),
+    }
+}
+
+/// Computes `product`, whose patches are rows that are read or written as `bf16`.
+pub(crate) fn run_rows<X: Element, Y: Element>(cpu: Cpu, product: Product<'_, X, Y>) {
+    if product.y.is_empty() {
+        return;
+    }
+    match cpu.isa() {
+        Isa::Portable => product.run(Portable),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => product.run(Avx2::new().expect(PRESENT)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 if product.weight.format() == Format::Bf16 => {
+            product.run(Avx512Bf16::new().expect(PRESENT));
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx if product.weight.format() == Format::Bf16 => maps::run(Amx::new().expect(PRESENT), product, None),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => product.run(Avx512::new().expect(PRESENT)),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }

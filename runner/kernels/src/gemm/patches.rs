@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use super::Kernel;
+use super::{Element, Kernel};
 use crate::conv::{Edge, MapSize, Window};
+#[cfg(target_arch = "x86_64")]
+use crate::element::Values;
+use crate::element::convert;
 #[cfg(target_arch = "x86_64")]
 use crate::norm::Normal;
 #[cfg(target_arch = "x86_64")]
@@ -11,16 +14,16 @@ use crate::simd::{Simd, Task};
 
 /// A feature map as a matrix whose rows are never all in memory. A linear layer's tokens are a map of 1×1 patches.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patches<'a> {
-    x: &'a [f32],
+pub(crate) struct Patches<'a, X = f32> {
+    x: &'a [X],
     size: MapSize,
     window: Window,
     out: MapSize,
 }
 
-impl<'a> Patches<'a> {
+impl<'a, X: Element> Patches<'a, X> {
     /// Of `x`, which has `size`.
-    pub(crate) fn new(x: &'a [f32], size: MapSize, window: Window) -> Self {
+    pub(crate) fn new(x: &'a [X], size: MapSize, window: Window) -> Self {
         assert_eq!(x.len(), size.values(), "the input has another size");
         Self { x, size, window, out: window.of(size, 1) }
     }
@@ -42,7 +45,7 @@ impl<'a> Patches<'a> {
 
     #[cfg(target_arch = "x86_64")]
     /// The map.
-    pub(crate) fn map(&self) -> &'a [f32] {
+    pub(crate) fn map(&self) -> &'a [X] {
         self.x
     }
 
@@ -63,7 +66,7 @@ impl<'a> Patches<'a> {
 
     /// The channels at a position of the padded map, where it has any.
     #[inline(always)]
-    pub(crate) fn pixel(&self, picture: usize, row: usize, column: usize) -> Option<&'a [f32]> {
+    pub(crate) fn pixel(&self, picture: usize, row: usize, column: usize) -> Option<&'a [X]> {
         let (row, column) = (self.line(row)?, self.column(column)?);
         let MapSize { height, width, channels, .. } = self.size;
         Some(&self.x[((picture * height + row) * width + column) * channels..][..channels])
@@ -105,7 +108,8 @@ impl<'a> Patches<'a> {
             let (to, after) = to.split_at_mut(line.len());
             before.fill(K::Element::default());
             after.fill(K::Element::default());
-            kernel.simd().run(CopyNormalised { kernel, normal, picture, line, to });
+            let Values::F32(line) = X::values(line) else { unreachable!("what is normalised is not rounded yet") };
+            kernel.simd().run(CopyNormalised { normal, picture, line, to });
         } else {
             // It is what a kernel of that width covers.
             let whole = Self { window: Window { size: self.padded_width(), ..self.window }, ..*self };
@@ -114,7 +118,7 @@ impl<'a> Patches<'a> {
     }
 
     /// The matrix, where it is in memory as it is: row after row.
-    pub(crate) fn in_place(&self) -> Option<&'a [f32]> {
+    pub(crate) fn in_place(&self) -> Option<&'a [X]> {
         (self.window == Window::POINT).then_some(self.x)
     }
 
@@ -180,14 +184,7 @@ impl<'a> Patches<'a> {
     }
 
     /// Copies the part `within` one row of the kernel that begins at the padded column `left`.
-    fn gather_line<K: Kernel>(
-        &self,
-        kernel: K,
-        line: &[f32],
-        left: usize,
-        within: Range<usize>,
-        to: &mut [K::Element],
-    ) {
+    fn gather_line<K: Kernel>(&self, kernel: K, line: &[X], left: usize, within: Range<usize>, to: &mut [K::Element]) {
         let channels = self.size.channels;
         let Window { size, before, repeat, edge, .. } = self.window;
         let is_inside = left >= before && left - before + size <= self.size.width;
@@ -201,7 +198,7 @@ impl<'a> Patches<'a> {
             let begin = (left * channels + first).saturating_sub(before * channels).min(line.len());
             let count = last.saturating_sub(first).min(line.len() - begin);
             let (to, halo) = to.split_at_mut(count);
-            kernel.copy(&line[begin..begin + count], to);
+            convert(kernel.simd(), &line[begin..begin + count], to);
             halo.fill(K::Element::default());
             return;
         }
@@ -210,7 +207,7 @@ impl<'a> Patches<'a> {
             let to = &mut to[from - within.start..until - within.start];
             match self.column(left + j) {
                 Some(x) => {
-                    kernel.copy(&line[x * channels + from - j * channels..][..until - from], to);
+                    convert(kernel.simd(), &line[x * channels + from - j * channels..][..until - from], to);
                 }
                 None => to.fill(K::Element::default()),
             }
@@ -219,26 +216,25 @@ impl<'a> Patches<'a> {
 }
 
 #[cfg(target_arch = "x86_64")]
-struct CopyNormalised<'a, K: Kernel> {
-    kernel: K,
+struct CopyNormalised<'a, Y> {
     normal: &'a Normal,
     picture: usize,
     line: &'a [f32],
-    to: &'a mut [K::Element],
+    to: &'a mut [Y],
 }
 
 #[cfg(target_arch = "x86_64")]
-impl<K: Kernel> Task for CopyNormalised<'_, K> {
+impl<Y: Element> Task for CopyNormalised<'_, Y> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { kernel, normal, picture, line, to } = self;
+        let Self { normal, picture, line, to } = self;
         let mut values = vec![0.0; normal.block()];
         for (line, to) in line.chunks(values.len()).zip(to.chunks_mut(normal.block())) {
             let values = &mut values[..line.len()];
             normal.apply(simd, picture, line, values);
-            kernel.copy(values, to);
+            convert(simd, values, to);
         }
     }
 }

@@ -6,8 +6,8 @@ use super::points::Points;
 use super::store::Operand;
 use super::transform::{Lanes, REACH, ZEROS, weight};
 use crate::Packed;
+use crate::element::Values;
 use crate::gemm::{PANEL, pairs, widened};
-use crate::packed::Values;
 use crate::simd::{Simd, Task};
 
 /// Some channels of one panel of weights.

@@ -38,7 +38,7 @@ impl Embedder {
             (Some(layer), Some(condition)) => layer.forward_plus(condition, x)?,
             _ => x.clone(),
         };
-        self.linear2.forward(&self.linear1.forward_activated(&x, self.activation)?)
+        self.linear2.forward(&self.linear1.forward_activated(&x, self.activation, self.linear2.format())?)
     }
 }
 

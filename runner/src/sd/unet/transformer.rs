@@ -1,6 +1,7 @@
 //! The attention of the UNet: of pixels to each other and to the prompt (diffusers' `Transformer2DModel`).
 
 use candle_core::Result;
+use livewebcam_kernels::Format;
 
 use crate::nn::attention::{Mask, attention};
 use crate::nn::group_norm::GroupNorm;
@@ -52,7 +53,7 @@ impl Transformer {
 
     pub(super) fn forward(&self, x: &Map, text: &Tokens) -> Result<Map> {
         let size = x.size();
-        let mut y = self.proj_in.forward(&self.norm.forward(x)?.tokens()?)?;
+        let mut y = self.proj_in.forward(&self.norm.forward_for(x, self.proj_in.format())?.tokens()?)?;
         for block in &self.blocks {
             y = block.forward(&y, text)?;
         }
@@ -88,11 +89,11 @@ impl Block {
     }
 
     fn forward(&self, x: &Tokens, text: &Tokens) -> Result<Tokens> {
-        let y = self.norm1.forward(x)?;
+        let y = self.norm1.forward_for(x, self.pixels.format())?;
         let x = self.pixels.forward(&y, &y, x)?;
-        let x = self.text.forward(&self.norm2.forward(&x)?, text, &x)?;
-        let y = self.widen.forward_geglu(&self.norm3.forward(&x)?)?;
-        self.narrow.forward_plus(&y, &x)
+        let x = self.text.forward(&self.norm2.forward_for(&x, self.text.format())?, text, &x)?;
+        let y = self.norm3.forward_for(&x, self.widen.format())?;
+        self.narrow.forward_plus(&self.widen.forward_geglu(&y, self.narrow.format())?, &x)
     }
 }
 
@@ -115,9 +116,16 @@ impl Attention {
         })
     }
 
+    /// The format of its weights.
+    fn format(&self) -> Format {
+        self.q.format()
+    }
+
     /// The attention of `x` to `context`, added to `residual`.
     fn forward(&self, x: &Tokens, context: &Tokens, residual: &Tokens) -> Result<Tokens> {
-        let (q, k, v) = (self.q.forward(x)?, self.k.forward(context)?, self.v.forward(context)?);
-        self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::None, self.q.format())?, residual)
+        let format = self.format();
+        let q = self.q.forward_for(x, format)?;
+        let (k, v) = (self.k.forward_for(context, format)?, self.v.forward_for(context, format)?);
+        self.out.forward_plus(&attention(&q, &k, &v, self.heads, Mask::None, format)?, residual)
     }
 }

@@ -246,9 +246,10 @@ impl PixelAttention {
 
     fn forward(&self, x: &Map) -> Result<Map> {
         let size = x.size();
-        let pixels = self.norm.forward(x)?.tokens()?;
-        let (q, k, v) = (self.q.forward(&pixels)?, self.k.forward(&pixels)?, self.v.forward(&pixels)?);
-        let y = self.out.forward_plus(&attention(&q, &k, &v, 1, Mask::None, self.q.format())?, &x.tokens()?)?;
+        let format = self.q.format();
+        let pixels = self.norm.forward_for(x, format)?.tokens()?;
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|linear| linear.forward_for(&pixels, format));
+        let y = self.out.forward_plus(&attention(&q?, &k?, &v?, 1, Mask::None, format)?, &x.tokens()?)?;
         Map::from_tokens(&y, size.height, size.width)
     }
 }
