@@ -29,7 +29,9 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::new().expect(PRESENT).run(task),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => Avx512::new().expect(PRESENT).run(task),
+            Isa::Avx512 => Avx512::new().expect(PRESENT).run(task),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 | Isa::Amx => Avx512Bf16::new().expect(PRESENT).run(task),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("another architecture's instruction set"),
         }

@@ -68,6 +68,7 @@ impl Kernel for Amx {
                 c: c.wrapping_add(row * PANEL),
                 c_stride: block.c_stride,
                 add: block.add,
+                ahead: [b; 2],
             };
             // SAFETY: `row` stays below the block's, and the caller's memory has all of those.
             unsafe { tiles.multiply(block.rows - row > TILE_ROWS, block.panels == 2) };
@@ -121,17 +122,19 @@ pub(super) struct Tiles<'a> {
     pub(super) c_stride: usize,
     /// Whether to add to what is in `c`.
     pub(super) add: bool,
+    /// What is fetched into the second cache meanwhile: for each step 128 bytes from either of these on.
+    pub(super) ahead: [*const bf16; 2],
 }
 
 /// Defines a function that computes some tiles of sums. Registers: `rdi` and `rsi` are the two panels' sums; `r8` and `r9`
 /// the two tiles of rows, `r10` bytes from row to row; `r11` and `rdx` the two panels of weights; `rax` the bytes of a row
-/// of weights or sums; `r12` the runs, `r13` counts them; `rcx` says whether to add, and then counts the steps.
+/// of weights or sums; `r12` the runs, `r13` counts them; `r14` and `r15` what is fetched ahead; `rcx` says whether to add, and then counts the steps.
 macro_rules! tiles {
     ($name:ident, add: [$($add:literal)*], new: [$($new:literal)*], step: [$($step:literal)*], end: [$($end:literal)*]) => {
         /// # Safety
         /// As many tiles of rows and panels are in memory, and the tiles are configured.
         unsafe fn $name(self) {
-            let Self { a, a_stride, runs, b, b_stride, c, c_stride, add } = self;
+            let Self { a, a_stride, runs, b, b_stride, c, c_stride, add, ahead } = self;
             // SAFETY: it reads and writes what the caller promises to be there.
             unsafe {
                 asm!(
@@ -153,6 +156,12 @@ macro_rules! tiles {
                     "add r9, 64",
                     "add r11, 1024",
                     "add rdx, 1024",
+                    "prefetcht2 [r14]",
+                    "prefetcht2 [r14 + 64]",
+                    "prefetcht2 [r15]",
+                    "prefetcht2 [r15 + 64]",
+                    "add r14, 128",
+                    "add r15, 128",
                     "dec rcx",
                     "jnz 5b",
                     "add r8, [r12 + 16]",
@@ -170,6 +179,8 @@ macro_rules! tiles {
                     in("rax") 64usize,
                     inout("rcx") usize::from(add) => _,
                     out("r13") _,
+                    inout("r14") ahead[0] => _,
+                    inout("r15") ahead[1] => _,
                     in("r12") std::ptr::from_ref(runs),
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,

@@ -329,15 +329,21 @@ impl<X: Element> Layer<'_, X> {
         let calls = panels.calls(2);
         let rows = self.rows(chunks, positions.len());
         let blocks = calls.chunks(self.calls(chunks));
-        for (block, chunk) in blocks.flat_map(|block| chunks.iter().map(move |chunk| (block, chunk))) {
+        let pieces: Vec<_> = blocks.flat_map(|block| chunks.iter().map(move |chunk| (block, chunk))).collect();
+        let groups = positions.len().div_ceil(GROUP);
+        for (index, &(block, chunk)) in pieces.iter().enumerate() {
             let is_last = chunk.input == chunks[chunks.len() - 1].input;
-            for from in positions.clone().step_by(GROUP) {
+            // The last piece is followed by another task's first, which often is of the same weights.
+            let (next_block, next_chunk) = pieces[(index + 1) % pieces.len()];
+            for (group, from) in positions.clone().step_by(GROUP).enumerate() {
                 let until = positions.end.min(from + GROUP);
                 let row = if chunks.len() > 1 { from - positions.start } else { 0 };
                 for (number, call) in block.iter().enumerate() {
                     let sums = &mut c[(2 * number * rows + row) * PANEL..];
+                    let next = self.weights(&next_block[number.min(next_block.len() - 1)], next_chunk);
+                    let ahead = next.share(group, groups);
                     // SAFETY: the caller's session.
-                    unsafe { self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL)) };
+                    unsafe { self.multiply_group(grid, map, from..until, (call, chunk), (sums, rows * PANEL), ahead) };
                 }
                 if is_last {
                     let last = block[block.len() - 1];
@@ -353,16 +359,17 @@ impl<X: Element> Layer<'_, X> {
         }
     }
 
-    /// The weights of one or two panels, and the distance between them.
-    fn weights(&self, call: &Call, chunk: &Chunk) -> (&[bf16], usize) {
+    /// The weights of one or two panels.
+    fn weights(&self, call: &Call, chunk: &Chunk) -> Weights<'_> {
         let Values::Bf16(values) = self.weight.values() else { panic!("AMX was given weights of f32") };
         let (length, distance) = (self.weight.panel_length(), call.step * self.weight.panel_length());
         let first = call.first * length + chunk.input * PANEL;
-        (&values[first..][..(call.count - 1) * distance + chunk.inputs() * PANEL], distance)
+        let length = chunk.inputs() * PANEL;
+        Weights { values: &values[first..][..(call.count - 1) * distance + length], length, distance }
     }
 
     /// Adds up a chunk for at most [`GROUP`] positions; `c` are the sums of the first panel, and the distance to those of the
-    /// second.
+    /// second. `ahead` is what [`Tiles`] fetch.
     ///
     /// # Safety
     /// It is within a session.
@@ -373,9 +380,10 @@ impl<X: Element> Layer<'_, X> {
         positions: Range<usize>,
         (call, chunk): (&Call, &Chunk),
         (c, c_stride): (&mut [f32], usize),
+        ahead: [*const bf16; 2],
     ) {
         let Chunk { offset, ref runs, .. } = *chunk;
-        let (b, b_stride) = self.weights(call, chunk);
+        let Weights { values: b, distance: b_stride, .. } = self.weights(call, chunk);
         let two_rows = positions.len() > TILE_ROWS;
         let rows = if two_rows { GROUP } else { TILE_ROWS };
         let a = [0, TILE_ROWS].map(|row| grid.pixel(positions.start + row) + offset);
@@ -391,9 +399,27 @@ impl<X: Element> Layer<'_, X> {
             c: c.as_mut_ptr(),
             c_stride,
             add: chunk.input > 0,
+            ahead,
         };
         // SAFETY: all of them are in memory, by their lengths, and the tiles are configured, as the caller promises.
         unsafe { tiles.multiply(two_rows, call.count == 2) };
+    }
+}
+
+/// A chunk of one or two panels.
+struct Weights<'a> {
+    values: &'a [bf16],
+    /// Of a panel.
+    length: usize,
+    /// From one panel to the next.
+    distance: usize,
+}
+
+impl Weights<'_> {
+    /// From where on, in both panels, one of so many groups of positions fetches its share of them.
+    fn share(&self, group: usize, groups: usize) -> [*const bf16; 2] {
+        let first = self.length * group / groups;
+        [first, self.values.len() - self.length + first].map(|place| self.values[place..].as_ptr())
     }
 }
 
