@@ -108,6 +108,19 @@ impl Element for bf16 {
     }
 }
 
+/// Writes two registers, rounding them where necessary.
+#[inline(always)]
+pub(crate) fn store<S: Simd, Y: Element>(simd: S, vectors: [S::Vector; 2], to: &mut [Y; 32]) {
+    match Y::values_mut(to) {
+        ValuesMut::F32(to) => {
+            for (vector, to) in vectors.into_iter().zip(to.as_chunks_mut().0) {
+                simd.store(vector, to);
+            }
+        }
+        ValuesMut::Bf16(to) => simd.round_pair(vectors, to.first_chunk_mut().expect("there are 32")),
+    }
+}
+
 /// Copies numbers, rounding them where they become shorter. Both have the same length.
 #[inline(always)]
 pub(crate) fn convert<S: Simd, X: Element, Y: Element>(simd: S, from: &[X], to: &mut [Y]) {

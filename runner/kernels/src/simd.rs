@@ -111,6 +111,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
         to.iter_mut().zip(from).for_each(|(to, from)| *to = math::round(*from));
     }
 
+    /// The same of two registers.
+    #[inline(always)]
+    fn round_pair(self, vectors: [Self::Vector; 2], to: &mut [bf16; 32]) {
+        let mut values = [[0.0; 16]; 2];
+        for (vector, values) in vectors.into_iter().zip(&mut values) {
+            self.store(vector, values);
+        }
+        self.round(values.as_flattened(), to);
+    }
+
     /// Computes `task` with these instructions.
     fn run<T: Task>(self, task: T) -> T::Output;
 
@@ -356,6 +366,12 @@ impl Simd for Avx512Bf16 {
     fn round(self, from: &[f32], to: &mut [bf16]) {
         // SAFETY: an `Avx512Bf16` is made only where the processor has these features.
         unsafe { round(from, to) }
+    }
+
+    #[inline(always)]
+    fn round_pair(self, [low, high]: [__m512; 2], to: &mut [bf16; 32]) {
+        // SAFETY: as above, and there are 32.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bits(_mm512_cvtne2ps_pbh(high, low))) };
     }
 
     #[inline(always)]

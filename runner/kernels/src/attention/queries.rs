@@ -48,15 +48,17 @@ impl<X: Element> Queries<'_, X> {
         let rows = self.rows.len().next_multiple_of(K::WHOLE_ROWS);
         // Pairs of panels become shares together.
         let stride = keys.next_multiple_of(PAIR);
+        // A row more, or the scores of a row would all be in one set of the first cache.
+        let height = rows + 1;
         let bytes = bytes_of::<K::Element>(rows * depth)
             + bytes_of::<K::Element>(rows * stride)
-            + bytes_of::<f32>(rows * stride)
+            + bytes_of::<f32>(height * stride)
             + bytes_of::<f32>(rows * outputs)
             + Shares::bytes(rows);
         Scratch::with(bytes, |mut scratch| {
             let q: &mut [K::Element] = scratch.take(rows * depth);
             let shares: &mut [K::Element] = scratch.take(rows * stride);
-            let scores: &mut [f32] = scratch.take(rows * stride);
+            let scores: &mut [f32] = scratch.take(height * stride);
             let sums: &mut [f32] = scratch.take(rows * outputs);
             let mut state = Shares::new(&mut scratch, rows, shape.width);
             self.gather(kernel, depth, q);
@@ -69,11 +71,19 @@ impl<X: Element> Queries<'_, X> {
                 let count = keys.min(shape.keys - from);
                 let inputs = count.next_multiple_of(K::WHOLE_INPUTS);
                 let filled = inputs.next_multiple_of(PANEL).min(keys);
-                multiply(kernel, q, depth, &panels[..filled * depth], depth, scores, false);
-                let scores = &mut scores[..rows * filled.next_multiple_of(PAIR)];
-                kernel.simd().run(Hide { queries: self, keys: from..from + count, rows, scores });
-                state.take(kernel, scores, stride, shares, sums);
-                multiply(kernel, Left { values: shares, stride, rows }, inputs, values, keys, sums, index > 0);
+                multiply(kernel, q, depth, &panels[..filled * depth], depth, (&mut *scores, height), false);
+                let scores = &mut scores[..height * filled.next_multiple_of(PAIR)];
+                kernel.simd().run(Hide { queries: self, keys: from..from + count, rows: height, scores });
+                state.take(kernel.simd(), (scores, height), stride, shares, sums);
+                multiply(
+                    kernel,
+                    Left { values: shares, stride, rows },
+                    inputs,
+                    values,
+                    keys,
+                    (&mut *sums, rows),
+                    index > 0,
+                );
             }
             kernel.simd().run(Write { queries: self, sums: sums.as_chunks().0, totals: state.totals(), output });
         });
@@ -159,7 +169,7 @@ impl<X: Element, Y: Element> Task for Write<'_, '_, X, Y> {
     }
 }
 
-/// `c = a · b`, or added to it: `c` is `[panels][rows][16]`, and `b` panels of which the first `inputs` of `stride` are
+/// `c = a · b`, or added to it: `c` is `[panels][height][16]`, and `b` panels of which the first `inputs` of `stride` are
 /// multiplied.
 fn multiply<K: Kernel>(
     kernel: K,
@@ -167,12 +177,12 @@ fn multiply<K: Kernel>(
     inputs: usize,
     b: &[K::Element],
     stride: usize,
-    c: &mut [f32],
+    (c, height): (&mut [f32], usize),
     add: bool,
 ) {
     let panels = b.len() / (stride * PANEL);
     assert!(inputs <= stride && inputs <= a.stride && a.values.len() >= a.rows * a.stride);
-    assert!(c.len() >= panels * a.rows * PANEL);
+    assert!(a.rows <= height && c.len() >= panels * height * PANEL);
     for from in (0..inputs).step_by(INPUTS) {
         for first in (0..panels).step_by(K::PANELS) {
             let block = Block {
@@ -181,7 +191,7 @@ fn multiply<K: Kernel>(
                 inputs: INPUTS.min(inputs - from),
                 a_stride: a.stride,
                 b_stride: stride * PANEL,
-                c_stride: a.rows * PANEL,
+                c_stride: height * PANEL,
                 add: add || from > 0,
             };
             let c = &mut c[first * block.c_stride..];

@@ -3,7 +3,8 @@
 use std::f32::consts::LOG2_E;
 use std::mem;
 
-use crate::gemm::{Element, Kernel, PANEL, Scratch, bytes_of};
+use crate::element::{Element, store};
+use crate::gemm::{PANEL, Scratch, bytes_of};
 use crate::math::{self, EXP2, EXP2_ROUGHLY, fold};
 use crate::simd::{Simd, Task};
 
@@ -43,42 +44,42 @@ impl<'a> Shares<'a> {
         self.totals
     }
 
-    /// Makes shares, rows of `stride`, of a block of scores, `[pairs of panels][2][rows][16]`. The sums that were made with
+    /// Makes shares, rows of `stride`, of a block of scores, `[pairs of panels][2][height][16]`. The sums that were made with
     /// shares before, `[panels][rows][16]`, are scaled to suit them.
-    pub(super) fn take<K: Kernel>(
+    pub(super) fn take<E: Element>(
         &mut self,
-        kernel: K,
-        scores: &[f32],
+        simd: impl Simd,
+        (scores, height): (&[f32], usize),
         stride: usize,
-        shares: &mut [K::Element],
+        shares: &mut [E],
         sums: &mut [f32],
     ) {
         let (scores, sums) = (scores.as_chunks().0, sums.as_chunks_mut().0);
-        kernel.simd().run(Take { state: self, kernel, scores, stride, shares, sums });
+        simd.run(Take { state: self, scores, height, stride, shares, sums });
     }
 }
 
-struct Take<'a, 'b, K: Kernel> {
+struct Take<'a, 'b, E> {
     state: &'a mut Shares<'b>,
-    kernel: K,
     scores: &'a [[f32; PANEL]],
+    height: usize,
     stride: usize,
-    shares: &'a mut [K::Element],
+    shares: &'a mut [E],
     sums: &'a mut [[f32; PANEL]],
 }
 
-impl<K: Kernel> Task for Take<'_, '_, K> {
+impl<E: Element> Task for Take<'_, '_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { state: Shares { scale, reference, totals }, kernel, scores, stride, shares, sums } = self;
+        let Self { state: Shares { scale, reference, totals }, scores, height, stride, shares, sums } = self;
         let (scale, rows) = (*scale, reference.len());
         let (one, scales, units) = (simd.splat(1.0), simd.splat(scale), 1.0 / scale);
-        let pairs = scores.len() / (2 * rows);
+        let pairs = scores.len() / (2 * height);
         for (row, shares) in shares.chunks_exact_mut(stride).enumerate() {
             let (reference, total) = (&mut reference[row], &mut totals[row]);
-            let pair = |index: usize| [0, 1].map(|half| simd.load(&scores[(2 * index + half) * rows + row]));
+            let pair = |index: usize| [0, 1].map(|half| simd.load(&scores[(2 * index + half) * height + row]));
             let mut most = [simd.splat(f32::NEG_INFINITY); 2];
             for index in 0..pairs {
                 let scores = pair(index);
@@ -99,19 +100,19 @@ impl<K: Kernel> Task for Take<'_, '_, K> {
             let less = simd.splat(-*reference);
             let mut totals = [simd.load(total), simd.splat(0.0)];
             for (index, shares) in shares.as_chunks_mut::<PAIR>().0[..pairs].iter_mut().enumerate() {
-                let mut values = [[0.0; PANEL]; 2];
-                for (values, scores) in values.iter_mut().zip(pair(index)) {
-                    let power = simd.mul_add_each(scores, scales, less);
-                    let share =
-                        if rounds::<K>() { simd.exp2_each(power, &EXP2_ROUGHLY) } else { simd.exp2_each(power, &EXP2) };
-                    simd.store(share, values);
+                let mut values = pair(index);
+                for value in &mut values {
+                    let power = simd.mul_add_each(*value, scales, less);
+                    *value =
+                        if rounds::<E>() { simd.exp2_each(power, &EXP2_ROUGHLY) } else { simd.exp2_each(power, &EXP2) };
                 }
-                kernel.copy(values.as_flattened(), shares);
-                if rounds::<K>() {
-                    values = widened(shares);
+                store(simd, values, shares);
+                if rounds::<E>() {
+                    let [even, odd] = widened(shares);
+                    values = [simd.load(&even), simd.load(&odd)];
                 }
-                for (total, values) in totals.iter_mut().zip(&values) {
-                    *total = simd.mul_add_each(simd.load(values), one, *total);
+                for (total, value) in totals.iter_mut().zip(values) {
+                    *total = simd.mul_add_each(value, one, *total);
                 }
             }
             simd.store(simd.mul_add_each(totals[0], one, totals[1]), total);
@@ -120,8 +121,8 @@ impl<K: Kernel> Task for Take<'_, '_, K> {
 }
 
 /// Whether shares are `bf16`.
-const fn rounds<K: Kernel>() -> bool {
-    size_of::<K::Element>() < size_of::<f32>()
+const fn rounds<E>() -> bool {
+    size_of::<E>() < size_of::<f32>()
 }
 
 /// The numbers of even and of odd places, which are `bf16`. Totals of these are those of what values are multiplied with, so

@@ -34,11 +34,6 @@ impl Kernel for Amx {
     }
 
     #[inline(always)]
-    fn copy(self, from: &[f32], to: &mut [bf16]) {
-        self.avx512_bf16().copy(from, to);
-    }
-
-    #[inline(always)]
     fn session<R>(self, work: impl FnOnce() -> R) -> R {
         /// Gives the tiles back, so that the kernel need not save them at every switch of threads.
         struct Release;

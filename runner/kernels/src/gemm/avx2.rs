@@ -19,11 +19,6 @@ impl Kernel for Avx2 {
         self
     }
 
-    #[inline(always)]
-    fn copy(self, from: &[f32], to: &mut [f32]) {
-        to.copy_from_slice(from);
-    }
-
     unsafe fn multiply(self, block: Block, a: *const f32, b: *const f32, c: *mut f32) {
         // SAFETY: an `Avx2` is made only where the processor has it; the rest is the caller's promise.
         unsafe { multiply(block, a, b, c) }

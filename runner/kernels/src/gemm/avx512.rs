@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 use half::bf16;
 
 use super::{Block, Kernel, PANEL, Pieces};
-use crate::simd::{Avx512, Avx512Bf16, Simd};
+use crate::simd::{Avx512, Avx512Bf16};
 
 const ROWS: usize = 12;
 
@@ -26,11 +26,6 @@ impl Kernel for Avx512 {
 
     fn simd(self) -> Self {
         self
-    }
-
-    #[inline(always)]
-    fn copy(self, from: &[f32], to: &mut [f32]) {
-        to.copy_from_slice(from);
     }
 
     #[inline(always)]
@@ -62,11 +57,6 @@ impl Kernel for Avx512Bf16 {
 
     fn simd(self) -> Self {
         self
-    }
-
-    #[inline(always)]
-    fn copy(self, from: &[f32], to: &mut [bf16]) {
-        self.round(from, to);
     }
 
     unsafe fn multiply(self, block: Block, a: *const bf16, b: *const bf16, c: *mut f32) {

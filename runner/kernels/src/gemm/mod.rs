@@ -84,9 +84,6 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// The token of the instruction set.
     fn simd(self) -> Self::Simd;
 
-    /// Copies a part of a row, rounding it where necessary. Both have the same length.
-    fn copy(self, from: &[f32], to: &mut [Self::Element]);
-
     /// Does `work`, which calls [`multiply`](Kernel::multiply) many times, on this thread: a place to set up and give
     /// back what the thread needs for that.
     #[inline(always)]

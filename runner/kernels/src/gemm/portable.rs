@@ -16,10 +16,6 @@ impl Kernel for Portable {
         self
     }
 
-    fn copy(self, from: &[f32], to: &mut [f32]) {
-        to.copy_from_slice(from);
-    }
-
     unsafe fn multiply(self, block: Block, a: *const f32, b: *const f32, c: *mut f32) {
         let Block { rows, panels, inputs, a_stride, b_stride, c_stride, add } = block;
         let in_row = |row| {
