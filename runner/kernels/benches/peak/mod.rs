@@ -8,7 +8,7 @@ use livewebcam_kernels::{Format, Isa};
 pub fn peak(isa: Isa, format: Format) -> f64 {
     match (isa, format) {
         #[cfg(target_arch = "x86_64")]
-        (Isa::Amx, Format::Bf16) => fastest(x86::TILES, || x86::tiles(false)),
+        (Isa::Amx, Format::Bf16) => fastest(x86::TILES, || x86::tiles(x86::Operands::Registers)),
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx512Bf16, Format::Bf16) => fastest(2.0 * x86::FUSED_512, x86::fused_bf16),
         #[cfg(target_arch = "x86_64")]
@@ -19,13 +19,15 @@ pub fn peak(isa: Isa, format: Format) -> f64 {
     }
 }
 
-/// That of AMX, where each product waits for one tile from the first cache, as it must in blocks of two by two.
-pub fn peak_from_cache(isa: Isa) -> Option<f64> {
+/// That of AMX, where each product waits for one tile from the first cache, as it must in blocks of two by two; and with `nop`s
+/// after each instruction, as the kernels have them, which help where another thread multiplies tiles on the same core.
+pub fn peak_from_cache(isa: Isa, has_nops: bool) -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
     if isa == Isa::Amx {
-        return Some(fastest(x86::TILES, || x86::tiles(true)));
+        let operands = if has_nops { x86::Operands::Spaced } else { x86::Operands::FirstCache };
+        return Some(fastest(x86::TILES, || x86::tiles(operands)));
     }
-    let _ = isa;
+    let _ = (isa, has_nops);
     None
 }
 
@@ -139,7 +141,49 @@ mod x86 {
     #[repr(C, align(64))]
     struct Lines([u8; 64]);
 
-    pub(super) fn tiles(load: bool) {
+    /// Where the operands of tiles are.
+    #[derive(Clone, Copy)]
+    pub(super) enum Operands {
+        Registers = 0,
+        FirstCache = 1,
+        /// In the first cache, with twelve `nop`s after each instruction.
+        Spaced = 2,
+    }
+
+    /// A loop of the steps that load their tiles, with something after each instruction.
+    macro_rules! loading {
+        ($label:literal, $after:literal) => {
+            concat!(
+                $label,
+                ":\n",
+                "tileloadd tmm4, [{at} + {row}*1]\n",
+                $after,
+                "tileloadd tmm6, [{at} + {row}*1 + 1024]\n",
+                $after,
+                "tdpbf16ps tmm0, tmm4, tmm6\n",
+                $after,
+                "tileloadd tmm7, [{at} + {row}*1 + 2048]\n",
+                $after,
+                "tdpbf16ps tmm1, tmm4, tmm7\n",
+                $after,
+                "tileloadd tmm5, [{at} + {row}*1 + 3072]\n",
+                $after,
+                "tdpbf16ps tmm2, tmm5, tmm6\n",
+                $after,
+                "tdpbf16ps tmm3, tmm5, tmm7\n",
+                $after,
+                "add {at}, 4096\n",
+                "cmp {at}, {end}\n",
+                "cmove {at}, {begin}\n",
+                "dec {steps:e}\n",
+                "jnz ",
+                $label,
+                "b",
+            )
+        };
+    }
+
+    pub(super) fn tiles(operands_in: Operands) {
         assert!(Isa::available().contains(&Isa::Amx));
         let mut configuration = Lines([0; 64]);
         configuration.0[0] = 1;
@@ -155,8 +199,9 @@ mod x86 {
                 "ldtilecfg [{configuration}]",
                 "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
                 "tilezero tmm4", "tilezero tmm5", "tilezero tmm6", "tilezero tmm7",
-                "test {load:e}, {load:e}",
-                "jnz 3f",
+                "cmp {operands_in:e}, 1",
+                "je 3f",
+                "ja 5f",
                 "2:",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tdpbf16ps tmm1, tmm4, tmm7",
@@ -165,24 +210,13 @@ mod x86 {
                 "dec {steps:e}",
                 "jnz 2b",
                 "jmp 4f",
-                "3:",
-                "tileloadd tmm4, [{at} + {row}*1]",
-                "tileloadd tmm6, [{at} + {row}*1 + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{at} + {row}*1 + 2048]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{at} + {row}*1 + 3072]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {at}, 4096",
-                "cmp {at}, {end}",
-                "cmove {at}, {begin}",
-                "dec {steps:e}",
-                "jnz 3b",
+                loading!("3", ""),
+                "jmp 4f",
+                loading!("5", ".rept 12\nnop\n.endr\n"),
                 "4:",
                 "tilerelease",
                 configuration = in(reg) &configuration,
-                load = in(reg) u32::from(load),
+                operands_in = in(reg) operands_in as u32,
                 steps = inout(reg) STEPS => _,
                 at = inout(reg) operands.as_ptr() => _,
                 begin = in(reg) operands.as_ptr(),
