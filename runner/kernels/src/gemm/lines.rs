@@ -98,7 +98,7 @@ impl Layer<'_> {
             let map: &mut [f32] = scratch.take(lines * line);
             let c: &mut [f32] = scratch.take(panels * PIXELS * PANEL);
             for (index, to) in map.chunks_exact_mut(line).enumerate() {
-                copy_line(self.patches, picture, rows.start * step + index, to);
+                self.patches.copy_line(kernel.simd(), None, picture, rows.start * step + index, to);
             }
             for (index, row) in rows.enumerate() {
                 for from in (0..out.width).step_by(PIXELS) {
@@ -133,31 +133,5 @@ impl Layer<'_> {
             }
             y.written();
         });
-    }
-}
-
-/// Copies a row of the padded map, as far as `to` goes.
-pub(super) fn copy_line(patches: Patches<'_>, picture: usize, row: usize, to: &mut [f32]) {
-    let (map, window) = (patches.size(), patches.window());
-    let (channels, columns) = (map.channels, to.len() / map.channels);
-    let edge = |columns: Range<usize>, to: &mut [f32]| {
-        for (column, to) in columns.zip(to.chunks_exact_mut(channels)) {
-            match patches.pixel(picture, row, column) {
-                Some(pixel) => to.copy_from_slice(pixel),
-                None => to.fill(0.0),
-            }
-        }
-    };
-    // Where no pixel is repeated, those between the edges lie in the map as they are wanted.
-    let inside = if window.repeat == 1 { window.before..columns.min(window.before + map.width) } else { 0..0 };
-    match patches.points().in_place().zip(patches.line(row)) {
-        Some((pixels, row)) if !inside.is_empty() => {
-            let (left, rest) = to.split_at_mut(inside.start * channels);
-            let (middle, right) = rest.split_at_mut(inside.len() * channels);
-            edge(0..inside.start, left);
-            middle.copy_from_slice(&pixels[(picture * map.height + row) * map.width * channels..][..middle.len()]);
-            edge(inside.end..columns, right);
-        }
-        _ => edge(0..columns, to),
     }
 }

@@ -246,7 +246,7 @@ impl<X: Element> Layer<'_, X> {
     /// Fills a line of a band's map.
     fn round(&self, band: &Band, picture: usize, line: usize, to: &mut [bf16]) {
         let line = band.lines.start * self.patches.window().stride + line;
-        self.patches.copy_line(self.kernel, self.normal, picture, line, to);
+        self.patches.copy_line(self.kernel.simd(), self.normal, picture, line, to);
     }
 
     /// Panels of the result.

@@ -4,12 +4,8 @@ use std::ops::Range;
 
 use super::{Element, Kernel};
 use crate::conv::{Edge, MapSize, Window};
-#[cfg(target_arch = "x86_64")]
-use crate::element::Values;
-use crate::element::convert;
-#[cfg(target_arch = "x86_64")]
+use crate::element::{Values, convert};
 use crate::norm::Normal;
-#[cfg(target_arch = "x86_64")]
 use crate::simd::{Simd, Task};
 
 /// A feature map as a matrix whose rows are never all in memory. A linear layer's tokens are a map of 1×1 patches.
@@ -88,32 +84,39 @@ impl<'a, X: Element> Patches<'a, X> {
         self.size.width * self.window.repeat + self.window.before + self.window.after
     }
 
-    #[cfg(target_arch = "x86_64")]
-    /// Copies a row of the padded map, normalised if there are zeros around the map. If `to` is longer, the rest is set to 0.
-    pub(crate) fn copy_line<K: Kernel>(
+    /// Copies a row of the padded map as far as `to` goes, normalised if there are zeros around the map. Behind it are zeros.
+    pub(crate) fn copy_line<S: Simd, Y: Element>(
         &self,
-        kernel: K,
+        simd: S,
         normal: Option<&Normal>,
         picture: usize,
-        position: usize,
-        to: &mut [K::Element],
+        row: usize,
+        to: &mut [Y],
     ) {
         let MapSize { height, width, channels, .. } = self.size;
-        let Some(y) = self.line(position) else { return to.fill(K::Element::default()) };
-        let (to, rest) = to.split_at_mut(self.padded_width() * channels);
-        rest.fill(K::Element::default());
-        let line = &self.x[(picture * height + y) * width * channels..][..width * channels];
-        if let Some(normal) = normal {
-            let (before, to) = to.split_at_mut(self.window.before * channels);
-            let (to, after) = to.split_at_mut(line.len());
-            before.fill(K::Element::default());
-            after.fill(K::Element::default());
-            let Values::F32(line) = X::values(line) else { unreachable!("what is normalised is not rounded yet") };
-            kernel.simd().run(CopyNormalised { normal, picture, line, to });
-        } else {
-            // It is what a kernel of that width covers.
-            let whole = Self { window: Window { size: self.padded_width(), ..self.window }, ..*self };
-            whole.gather_line(kernel, line, 0, 0..to.len(), to);
+        let (columns, before) = (to.len() / channels, self.window.before);
+        let edge = |columns: Range<usize>, to: &mut [Y]| {
+            let mut pixels = to.chunks_exact_mut(channels);
+            for (column, to) in columns.zip(&mut pixels) {
+                match self.pixel(picture, row, column) {
+                    Some(pixel) => convert(simd, pixel, to),
+                    None => to.fill(Y::default()),
+                }
+            }
+            pixels.into_remainder().fill(Y::default());
+        };
+        // Where no pixel is repeated, those between the edges lie in the map as they are wanted.
+        let inside = if self.window.repeat == 1 { before..columns.min(before + width) } else { 0..0 };
+        let Some(line) = self.line(row).filter(|_| !inside.is_empty()) else { return edge(0..columns, to) };
+        let (left, rest) = to.split_at_mut(inside.start * channels);
+        let (to, right) = rest.split_at_mut(inside.len() * channels);
+        edge(0..inside.start, left);
+        edge(inside.end..columns, right);
+        let line = &self.x[(picture * height + line) * width * channels..][..to.len()];
+        match (normal, X::values(line)) {
+            (None, _) => convert(simd, line, to),
+            (Some(normal), Values::F32(line)) => simd.run(CopyNormalised { normal, picture, line, to }),
+            (Some(_), Values::Bf16(_)) => unreachable!("what is normalised is not rounded yet"),
         }
     }
 
@@ -215,7 +218,6 @@ impl<'a, X: Element> Patches<'a, X> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 struct CopyNormalised<'a, Y> {
     normal: &'a Normal,
     picture: usize,
@@ -223,7 +225,6 @@ struct CopyNormalised<'a, Y> {
     to: &'a mut [Y],
 }
 
-#[cfg(target_arch = "x86_64")]
 impl<Y: Element> Task for CopyNormalised<'_, Y> {
     type Output = ();
 

@@ -9,7 +9,6 @@ use rayon::prelude::*;
 
 use super::{OUTPUTS, suits as are_few};
 use crate::Cpu;
-use crate::gemm::lines::copy_line;
 use crate::gemm::{Finish, Output, PANEL, Patches, Product, Scratch, bytes_of};
 use crate::simd::{Simd, Task};
 
@@ -118,7 +117,7 @@ impl<const N: usize> Strip<'_, N> {
                 strip.sums.fill(0.0);
                 for first in (0..channels).step_by(CHANNELS) {
                     let channels = first..channels.min(first + CHANNELS);
-                    strip.lay_out(channels.clone());
+                    strip.lay_out(simd, channels.clone());
                     if S::SUMS >= 4 * N {
                         strip.add::<S, 4>(simd, channels);
                     } else {
@@ -134,11 +133,11 @@ impl<const N: usize> Strip<'_, N> {
 
     /// Brings some channels of all lines into planes.
     #[inline(always)]
-    fn lay_out(&mut self, channels: Range<usize>) {
+    fn lay_out<S: Simd>(&mut self, simd: S, channels: Range<usize>) {
         let all = self.patches.size().channels;
         let plane = self.lines * self.line;
         for line in 0..self.lines {
-            copy_line(self.patches, self.picture, self.rows.start + line, self.pixels);
+            self.patches.copy_line(simd, None, self.picture, self.rows.start + line, self.pixels);
             for (index, channel) in channels.clone().enumerate() {
                 let plane = &mut self.planes[index * plane + line * self.line..];
                 let pixels = self.pixels[channel..].iter().step_by(all);
