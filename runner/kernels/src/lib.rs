@@ -1,8 +1,8 @@
 //! The layers of Stable Diffusion on CPUs.
 //!
-//! Everything between the layers is `f32`, channels last: a feature map is `[batch, height, width, channels]`, tokens are
+//! Everything between the layers is channels last: a feature map is `[batch, height, width, channels]`, tokens are
 //! `[batch, tokens, channels]`, so that a 1×1 convolution and a linear layer are the same product, and nothing is ever
-//! transposed. Weights are [`Packed`] once, in `f32` or `bf16`, in one order that all instruction sets read.
+//! transposed. It is `f32`, but for what is only multiplied, which may be kept as [`Cpu::operand`] says. Weights are [`Packed`] once, in `f32` or `bf16`, in one order that all instruction sets read.
 //!
 //! Slices of the wrong length are a caller's mistake and panic; everything else is total.
 
