@@ -2,7 +2,8 @@
 //!
 //! The map is rounded once, with what is around its edges, and tiles are loaded from where their pixels are: for another tap
 //! of the kernel they begin elsewhere. A task computes some positions of some outputs, whose weights and pixels are in the
-//! second cache. Of a large map it rounds the lines that it needs itself, some at a time.
+//! second cache. Of a large map it rounds the lines that it needs itself, some at a time. Rows that are rounded already are read
+//! where they are.
 
 use std::ops::Range;
 
