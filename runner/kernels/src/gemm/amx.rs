@@ -123,7 +123,8 @@ pub(super) struct Tiles<'a> {
 
 /// Defines a function that computes some tiles of sums. Registers: `rdi` and `rsi` are the two panels' sums; `r8` and `r9`
 /// the two tiles of rows, `r10` bytes from row to row; `r11` and `rdx` the two panels of weights; `rax` the bytes of a row
-/// of weights or sums; `r12` the runs, `r13` counts them; `r14` and `r15` what is fetched ahead; `rcx` says whether to add, and then counts the steps.
+/// of weights or sums; `r12` the runs, `r13` counts them; `r14` and `r15` what is fetched ahead; `rcx` says whether to add,
+/// and then counts the steps.
 macro_rules! tiles {
     ($name:ident, add: [$($add:literal)*], new: [$($new:literal)*], step: [$($step:literal)*], end: [$($end:literal)*]) => {
         /// # Safety
