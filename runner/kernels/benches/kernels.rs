@@ -12,7 +12,7 @@ use livewebcam_kernels::{Cpu, Edge, Epilogue, Format, Isa, MapSize, Packed, Weig
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use self::peak::{peak, peak_from_cache, time_of};
+use self::peak::{peak, peaks_from_cache, time_of};
 
 mod peak;
 
@@ -54,9 +54,10 @@ fn main() {
             let peak = of_all(pool.broadcast(|_| peak(isa, format)));
             println!("{:<44} {:>28.1}", format!("{isa} {format:?}").to_lowercase(), peak / 1e9);
         }
-        for (has_nops, how) in [(false, ""), (true, ", and nops")] {
-            let peaks = pool.broadcast(|_| peak_from_cache(isa, has_nops));
-            if let Some(peak) = peaks.into_iter().sum::<Option<f64>>() {
+        if peaks_from_cache(isa).is_some() {
+            let peaks = pool.broadcast(|_| peaks_from_cache(isa).expect("it has been asked for"));
+            for (index, how) in ["", ", and nops"].into_iter().enumerate() {
+                let peak = of_all(peaks.iter().map(|peaks| peaks[index]).collect());
                 println!("{:<44} {:>28.1}", format!("{isa} bf16, tiles from the first cache{how}"), peak / 1e9);
             }
         }

@@ -11,7 +11,7 @@ use super::Options;
 use super::child::Contender;
 use super::cold::{self, Cold, Way};
 use super::machine::Machine;
-use super::peak::{peak, peak_from_cache};
+use super::peak::{peak, peaks_from_cache};
 use super::place::{Place, run};
 use super::race::{median, race};
 use super::report::{Report, gigabytes, time};
@@ -240,12 +240,9 @@ impl Bench<'_> {
             "\nWhat {threads} threads can do at most, and how much of it the UNet does; its operations are those of plain \
              sums, though some convolutions need fewer:\n"
         ));
-        if peak_from_cache(isa, false).is_some() {
-            let [plain, spaced] =
-                [false, true].map(|has_nops| of_all(&|| peak_from_cache(isa, has_nops).unwrap_or(f64::NAN)) / 1e9);
-            self.report.line(format!(
-                "- {isa}, operands from the first cache: {plain:.0} GFLOP/s; with the kernels' nops: {spaced:.0}"
-            ));
+        if peaks_from_cache(isa).is_some() {
+            let cached = of_all(&|| peaks_from_cache(isa).map_or(f64::NAN, |[_, spaced]| spaced));
+            self.report.line(format!("- {isa}, operands from the first cache: {:.0} GFLOP/s", cached / 1e9));
         }
         for (dtype, milliseconds, operations) in std::mem::take(&mut self.unet) {
             let format = if dtype == "bf16" { Format::Bf16 } else { Format::F32 };
