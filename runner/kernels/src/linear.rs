@@ -29,19 +29,24 @@ impl Cpu {
         let channels = weight.shape().channels;
         assert_eq!(x.len() % (batch * channels), 0, "the input is not whole rows");
         let size = MapSize { batch, height: 1, width: x.len() / (batch * channels), channels };
-        let window = Window::POINT;
         match (x, y) {
-            (Values::F32(x), ValuesMut::F32(y)) => self.conv2d(x, size, window, weight, epilogue, y),
-            (Values::F32(x), ValuesMut::Bf16(y)) => {
-                gemm::run_rows(self, Product::new(x, size, window, weight, epilogue, y));
-            }
-            (Values::Bf16(x), ValuesMut::F32(y)) => {
-                gemm::run_rows(self, Product::new(x, size, window, weight, epilogue, y));
-            }
-            (Values::Bf16(x), ValuesMut::Bf16(y)) => {
-                gemm::run_rows(self, Product::new(x, size, window, weight, epilogue, y));
-            }
+            // Which may have a faster way, where there are few channels.
+            (Values::F32(x), ValuesMut::F32(y)) => self.conv2d(x, size, Window::POINT, weight, epilogue, y),
+            (Values::F32(x), ValuesMut::Bf16(y)) => self.rows(x, size, weight, epilogue, y),
+            (Values::Bf16(x), ValuesMut::F32(y)) => self.rows(x, size, weight, epilogue, y),
+            (Values::Bf16(x), ValuesMut::Bf16(y)) => self.rows(x, size, weight, epilogue, y),
         }
+    }
+
+    fn rows<X: Element, Y: Element>(
+        self,
+        x: &[X],
+        size: MapSize,
+        weight: &Packed,
+        epilogue: Epilogue<'_>,
+        y: &mut [Y],
+    ) {
+        gemm::run_rows(self, Product::new(x, size, Window::POINT, weight, epilogue, y));
     }
 
     /// `y = value · gelu(gate)` of `x · Wᵀ + bias`, whose first half of outputs are values and the second half their gates

@@ -23,8 +23,8 @@ const ALIGNMENT: usize = 64;
 /// How many numbers there must be besides, so that some may be left out before the first line.
 const SPARE: usize = ALIGNMENT / size_of::<f32>() - 1;
 
-/// Numbers, of 32 bits or fewer, whose memory another buffer may have had before. They begin with a line of a cache, unless they are what a caller
-/// had already.
+/// Numbers, of 32 bits or fewer, whose memory another buffer may have had before. They begin with a line of a cache, unless
+/// they are what a caller had already.
 #[derive(Debug)]
 pub(super) struct Buffer<T = f32> {
     memory: Vec<f32>,

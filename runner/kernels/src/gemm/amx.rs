@@ -117,7 +117,8 @@ pub(super) struct Tiles<'a> {
     pub(super) c_stride: usize,
     /// Whether to add to what is in `c`.
     pub(super) add: bool,
-    /// What is fetched into the second cache meanwhile: for each step 128 bytes from either of these on.
+    /// What is fetched into the second cache meanwhile: for each step 128 bytes from either of these on. It may end anywhere,
+    /// as a prefetch never faults.
     pub(super) ahead: [*const bf16; 2],
 }
 

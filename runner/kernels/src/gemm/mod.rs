@@ -215,7 +215,7 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
     }
 }
 
-/// Computes `product`, whose patches are rows that are read or written as `bf16`.
+/// Computes `product`, whose patches are rows: those of a linear layer, of either format, or of a gated one.
 pub(crate) fn run_rows<X: Element, Y: Element>(cpu: Cpu, product: Product<'_, X, Y>) {
     if product.y.is_empty() {
         return;
