@@ -1,4 +1,4 @@
-//! How many threads the runner computes with.
+//! The threads that the runner computes with.
 
 use std::env;
 use std::num::NonZero;
@@ -24,6 +24,14 @@ pub fn limit() {
     }
 }
 
+/// Does `work` on one of the threads that compute.
+///
+/// A layer that is called from there begins at once, and the other threads join in. From any other thread it would be handed to
+/// one of them and waited for: two switches of threads, hundreds of times for a picture.
+pub fn computing<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 /// The operator's word counts; else Slurm's, but never more than the affinity mask and the cgroup give.
 fn choose(operator: Option<usize>, slurm: Option<usize>, given: usize) -> usize {
     operator.unwrap_or_else(|| slurm.map_or(given, |slurm| slurm.min(given)))
@@ -31,7 +39,7 @@ fn choose(operator: Option<usize>, slurm: Option<usize>, given: usize) -> usize 
 
 #[cfg(test)]
 mod tests {
-    use super::choose;
+    use super::{choose, computing};
 
     #[test]
     fn the_operator_counts_before_slurm_and_the_machine_bounds_slurm() {
@@ -39,5 +47,11 @@ mod tests {
         assert_eq!(choose(None, Some(4), 8), 4);
         assert_eq!(choose(None, Some(64), 8), 8);
         assert_eq!(choose(Some(3), Some(4), 8), 3);
+    }
+
+    #[test]
+    fn what_is_computing_goes_on_where_it_is() {
+        let (first, second) = computing(|| (rayon::current_thread_index(), computing(rayon::current_thread_index)));
+        assert!(first.is_some() && first == second, "{first:?}, then {second:?}");
     }
 }

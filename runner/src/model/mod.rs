@@ -58,7 +58,7 @@ pub struct Spent {
 }
 
 /// What is told how far a painting is, and can end it.
-pub trait Watch {
+pub trait Watch: Send {
     /// A new phase or a finished step.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::nn::conv2d::{Conv2d, Edge, Kernel};
 use crate::nn::group_norm::GroupNorm;
 use crate::nn::map::{Map, MapSize};
 use crate::nn::weights::{Format, Placement};
+use crate::threads::computing;
 
 /// The weights, as they lie in the repository.
 const WEIGHTS: &[u8] = include_bytes!("../../models/starter/starter.safetensors");
@@ -179,7 +180,7 @@ impl Starter {
     ) -> std::result::Result<RgbImage, PaintError> {
         watch.progress(Progress { phase: Phase::Paint, step: 0, steps: 1 })?;
         let width = frame.width();
-        let map = self.forward(frame, shares, watch)?;
+        let map = computing(|| self.forward(frame, shares, watch))?;
         let painting = map.pixels()?;
         let strength = strength as f32;
         // The cast cuts off, so half a step more makes it round.

@@ -5,6 +5,8 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use crate::threads::computing;
+
 /// A kind of layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -62,13 +64,15 @@ thread_local! {
     static TAKEN: RefCell<Option<Profile>> = const { RefCell::new(None) };
 }
 
-/// Does `work` and tells what the layers took that it called on this thread.
-pub fn profile<T>(work: impl FnOnce() -> T) -> (T, Profile) {
-    TAKEN.set(Some(Profile::default()));
-    let started = Instant::now();
-    let result = work();
-    let time = started.elapsed();
-    (result, Profile { time, ..TAKEN.take().unwrap_or_default() })
+/// Does `work` on a thread that [computes](computing), and tells what the layers took that it called there.
+pub fn profile<T: Send>(work: impl FnOnce() -> T + Send) -> (T, Profile) {
+    computing(|| {
+        TAKEN.set(Some(Profile::default()));
+        let started = Instant::now();
+        let result = work();
+        let time = started.elapsed();
+        (result, Profile { time, ..TAKEN.take().unwrap_or_default() })
+    })
 }
 
 /// Notes a layer, from now until the value is dropped. `operations` is asked only where a profile is taken.

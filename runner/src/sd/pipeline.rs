@@ -25,6 +25,7 @@ use super::unet::{Conditioning, Unet, UnetConfig, guidance_embedding};
 use super::vae::{self, Autoencoder};
 use crate::nn::map::MapSize;
 use crate::nn::weights::{self, Placement, Weights};
+use crate::threads::computing;
 
 /// The smallest strength: one step of a hundred.
 const LEAST_STRENGTH: f64 = 0.01;
@@ -279,10 +280,10 @@ impl Pipeline {
         warnings: &mut Vec<String>,
     ) -> Result<Conditioning, PaintError> {
         let encoding = |source| PaintError::Compute { stage: "encoding the prompt", source };
-        let prompt = self.text.prompt(request.prompt, warnings)?;
+        let prompt = self.prompt(request.prompt, warnings)?;
         let [sizes, negative_sizes] = self.text.sizes(width, height);
         let (Prompt { text, pooled }, sizes) = if guided {
-            let negative = self.text.negative(request.negative_prompt, &prompt, warnings)?;
+            let negative = self.computing(|| self.text.negative(request.negative_prompt, &prompt, warnings))?;
             (stack(&negative, &prompt).map_err(encoding)?, vec![negative_sizes, sizes])
         } else {
             (prompt, vec![sizes])
@@ -295,10 +296,14 @@ impl Pipeline {
         Ok(Conditioning { text, guidance: guidance.transpose()?, added })
     }
 
+    fn prompt(&self, text: &str, warnings: &mut Vec<String>) -> Result<Prompt, PaintError> {
+        self.computing(|| self.text.prompt(text, warnings))
+    }
+
     /// Scaled latents of the frame, and their shape.
     fn encode(&self, image: &RgbImage, random: &mut Generator) -> Result<(Vec<f32>, [usize; 3]), PaintError> {
         let stage = "encoding the frame";
-        let encoded = self.vae.encode(image, random);
+        let encoded = self.computing(|| self.vae.encode(image, random));
         let (mut latents, shape) = encoded.map_err(|source| PaintError::Compute { stage, source })?;
         let scaling = self.vae.scaling as f32;
         match self.normal() {
@@ -325,7 +330,7 @@ impl Pipeline {
     ) -> Result<Vec<f32>, PaintError> {
         let batch = if guidance.is_some() { 2 } else { 1 };
         let size = MapSize { batch, height, width, channels };
-        let output = self.unet.forward(latents.repeat(batch), size, timestep, conditioning);
+        let output = self.computing(|| self.unet.forward(latents.repeat(batch), size, timestep, conditioning));
         let output = output.map_err(|source| PaintError::Compute { stage: "a denoising step", source })?;
         let Some(scale) = guidance else { return Ok(output) };
         let (without, with) = output.split_at(latents.len());
@@ -342,8 +347,17 @@ impl Pipeline {
             }
             None => latents.iter_mut().for_each(|x| *x /= scaling),
         }
-        let picture = self.vae.decode(latents, shape).map_err(|source| PaintError::Compute { stage, source })?;
+        let picture = self.computing(|| self.vae.decode(latents, shape));
+        let picture = picture.map_err(|source| PaintError::Compute { stage, source })?;
         picture.ok_or(PaintError::NotFinite { stage })
+    }
+
+    /// Runs a network. Those of a graphics card have no use for the processor's threads.
+    fn computing<R: Send>(&self, network: impl FnOnce() -> R + Send) -> R {
+        match &self.placement {
+            Placement::Candle { device, .. } if !device.is_cpu() => network(),
+            _ => computing(network),
+        }
     }
 
     /// The latents' means and deviations, which only diffusers' SDXL pipelines take into account.

@@ -54,7 +54,7 @@ impl Rehearsal<'_> {
         match part {
             Part::Text => {
                 *prompts += 1;
-                pipeline.text.prompt(&format!("a portrait in oil, number {prompts}"), &mut Vec::new()).map(drop)
+                pipeline.prompt(&format!("a portrait in oil, number {prompts}"), &mut Vec::new()).map(drop)
             }
             Part::Encode => pipeline.encode(image, &mut Generator::new(0)).map(drop),
             Part::Denoise => pipeline.predict(latents, *shape, TIMESTEP, conditioning, None).map(drop),
