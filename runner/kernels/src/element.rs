@@ -10,6 +10,12 @@ pub(crate) trait Element: Number + Default + Send + Sync {
     /// How many inputs of an output lie side by side in a panel.
     const SIDE_BY_SIDE: usize;
 
+    /// What is not a number.
+    const NAN: Self;
+
+    /// Whether it is that.
+    fn is_nan(self) -> bool;
+
     /// The values, if they are of this type.
     fn of(values: Values<'_>) -> Option<&[Self]>;
 
@@ -72,6 +78,12 @@ impl<'a, T: AsMut<[f32]> + ?Sized> From<&'a mut T> for ValuesMut<'a> {
 
 impl Element for f32 {
     const SIDE_BY_SIDE: usize = 1;
+    const NAN: Self = Self::NAN;
+
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
 
     #[inline(always)]
     fn of(values: Values<'_>) -> Option<&[Self]> {
@@ -91,6 +103,12 @@ impl Element for f32 {
 
 impl Element for bf16 {
     const SIDE_BY_SIDE: usize = 2;
+    const NAN: Self = Self::NAN;
+
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
 
     #[inline(always)]
     fn of(values: Values<'_>) -> Option<&[Self]> {
@@ -105,19 +123,6 @@ impl Element for bf16 {
     #[inline(always)]
     fn values_mut(of: &mut [Self]) -> ValuesMut<'_> {
         ValuesMut::Bf16(of)
-    }
-}
-
-/// Writes two registers, rounding them where necessary.
-#[inline(always)]
-pub(crate) fn store<S: Simd, Y: Element>(simd: S, vectors: [S::Vector; 2], to: &mut [Y; 32]) {
-    match Y::values_mut(to) {
-        ValuesMut::F32(to) => {
-            for (vector, to) in vectors.into_iter().zip(to.as_chunks_mut().0) {
-                simd.store(vector, to);
-            }
-        }
-        ValuesMut::Bf16(to) => simd.round_pair(vectors, to.first_chunk_mut().expect("there are 32")),
     }
 }
 

@@ -4,12 +4,16 @@
 //! so that the compiler vectorises it with them. A token exists only where the processor has the instructions.
 
 #[cfg(target_arch = "x86_64")]
+use std::arch::asm;
+#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m256, __m256bh, __m256i, __m512, __m512bh, __m512i, _CMP_GT_OQ, _MM_FROUND_TO_NEAREST_INT, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_castsi256_si512, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh,
-    _mm512_cvtneps_pbh, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_loadu_ps,
-    _mm512_max_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_storeu_si512,
-    _mm512_stream_ps, _mm512_sub_ps,
+    _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_add_epi16, _mm512_castsi256_si512, _mm512_cmp_ps_mask,
+    _mm512_cmpgt_epi16_mask, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_cvtps_epi32, _mm512_dpbf16_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_add_epi16, _mm512_maskz_loadu_ps,
+    _mm512_max_ps, _mm512_mulhrs_epi16, _mm512_packs_epi32, _mm512_permutexvar_epi64, _mm512_reduce_ps,
+    _mm512_scalef_ps, _mm512_set1_epi16, _mm512_set1_ps, _mm512_setr_epi64, _mm512_slli_epi16, _mm512_storeu_ps,
+    _mm512_storeu_si512, _mm512_stream_ps, _mm512_sub_epi16, _mm512_sub_ps, _mm512_xor_si512,
 };
 
 use half::bf16;
@@ -102,6 +106,27 @@ pub(crate) trait Simd: Copy + Send + Sync {
             *x = math::exp2(self, coefficients, *x);
         }
         self.load(&lanes)
+    }
+
+    /// What [`shares`](Simd::shares) takes of a power of two `x` is `(x + SHARES_OFFSET) · SHARES_UNIT`.
+    const SHARES_OFFSET: f32 = 0.0;
+
+    /// See [`Simd::SHARES_OFFSET`].
+    const SHARES_UNIT: f32 = 1.0;
+
+    /// Writes `2^x` of each, rounded, for `x` that are not above 8; nothing below `2^-24` need be told from 0. Returns `totals`
+    /// with what was written added to it.
+    #[inline(always)]
+    fn shares(self, powers: [Self::Vector; 2], totals: Self::Vector, to: &mut [bf16; 32]) -> Self::Vector {
+        let [low, high] = powers;
+        self.round_pair([self.exp2_each(low, &math::EXP2_ROUGHLY), self.exp2_each(high, &math::EXP2_ROUGHLY)], to);
+        let widened = |half: usize| {
+            let mut values = [0.0; 16];
+            values.iter_mut().zip(&to[16 * half..]).for_each(|(value, share)| *value = share.to_f32());
+            self.load(&values)
+        };
+        let one = self.splat(1.0);
+        self.mul_add_each(widened(0), one, self.mul_add_each(widened(1), one, totals))
     }
 
     /// Rounds to nearest, ties to even. Both have the same length.
@@ -362,9 +387,18 @@ impl Avx512Bf16 {
 impl Simd for Avx512Bf16 {
     on_avx512!();
 
+    const SHARES_OFFSET: f32 = 8.0;
+    const SHARES_UNIT: f32 = FRACTION;
+
+    #[inline(always)]
+    fn shares(self, powers: [__m512; 2], totals: __m512, to: &mut [bf16; 32]) -> __m512 {
+        // SAFETY: an `Avx512Bf16` is made only where the processor has these features.
+        unsafe { shares(powers, totals, to) }
+    }
+
     #[inline(always)]
     fn round(self, from: &[f32], to: &mut [bf16]) {
-        // SAFETY: an `Avx512Bf16` is made only where the processor has these features.
+        // SAFETY: as above.
         unsafe { round(from, to) }
     }
 
@@ -387,6 +421,56 @@ impl Simd for Avx512Bf16 {
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
+    }
+}
+
+/// The powers of [`shares`] are whole numbers of this part: sixteen bits of them reach from -16 to 16.
+#[cfg(target_arch = "x86_64")]
+const FRACTION: f32 = 2048.0;
+
+/// `2^(x - 8)` of 32 numbers, which are counted in parts of [`FRACTION`].
+///
+/// The bits of a `bf16` are those of its logarithm, but for a correction: between two powers of two `2^f` is
+/// `1 + f - f · (1 - f) · c`, where `c` hardly changes. Whole numbers of 16 bits suffice for that: before it is rounded, the
+/// error is at most 7e-4. What is too small for them becomes 0.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn shares([low, high]: [__m512; 2], totals: __m512, to: &mut [bf16; 32]) -> __m512 {
+    // In parts of `FRACTION`, for `f` in parts of 65536: c is 0.307 + 0.076 · f.
+    const LEAST: i16 = 628;
+    const SLOPE: i16 = 156;
+    // Two registers become one in pieces of four numbers, in turns.
+    let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    let pieces = _mm512_packs_epi32(_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high));
+    let powers = _mm512_permutexvar_epi64(order, pieces);
+    let f = _mm512_slli_epi16::<5>(powers);
+    // The intrinsic is more than one instruction once the compiler has thought about it.
+    let upper = |a: __m512i, b: __m512i| -> __m512i {
+        let product;
+        // SAFETY: the upper halves of products of 16 bits, which every processor with AVX-512 BW has.
+        unsafe {
+            asm!(
+                "vpmulhuw {}, {}, {}",
+                out(zmm_reg) product, in(zmm_reg) a, in(zmm_reg) b,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        product
+    };
+    let product = upper(f, _mm512_xor_si512(f, _mm512_set1_epi16(-1)));
+    let c = _mm512_add_epi16(upper(f, _mm512_set1_epi16(SLOPE)), _mm512_set1_epi16(LEAST));
+    let logarithms = _mm512_sub_epi16(powers, upper(product, c));
+    // Seven bits of the fraction remain.
+    let rounded = _mm512_mulhrs_epi16(logarithms, _mm512_set1_epi16(1 << 11));
+    let is_seen = _mm512_cmpgt_epi16_mask(powers, _mm512_set1_epi16(i16::MIN));
+    let shares = _mm512_maskz_add_epi16(is_seen, rounded, _mm512_set1_epi16((127 - 8) << 7));
+    // SAFETY: there are 32; both are 512 bits.
+    unsafe {
+        _mm512_storeu_si512(to.as_mut_ptr().cast(), shares);
+        let ones = _mm512_set1_epi16(bf16::ONE.to_bits() as i16);
+        let pairs = |numbers| std::mem::transmute::<__m512i, __m512bh>(numbers);
+        _mm512_dpbf16_ps(totals, pairs(shares), pairs(ones))
     }
 }
 

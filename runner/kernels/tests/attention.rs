@@ -148,3 +148,17 @@ fn what_is_not_a_number_stays_with_its_queries() {
         }
     }
 }
+
+#[test]
+fn a_key_that_is_not_a_number_spoils_all_of_its_head() {
+    let shape = Heads { batch: 1, queries: 30, keys: 200, heads: 2, width: 16 };
+    let mut problem = Problem::random(shape, Mask::None, 1.0);
+    // Of the second head.
+    problem.k[90 * 32 + 16] = f32::NAN;
+    for isa in Isa::available() {
+        let mut y = vec![0.0; problem.q.len()];
+        let cpu = Cpu::with(*isa).expect("it is available");
+        cpu.attention(&problem.q, &problem.k, &problem.v, shape, Mask::None, &mut y);
+        assert!(y.iter().enumerate().all(|(index, y)| y.is_nan() == (index % 32 >= 16)), "{isa}");
+    }
+}

@@ -3,9 +3,9 @@
 use std::f32::consts::LOG2_E;
 use std::mem;
 
-use crate::element::{Element, store};
+use crate::element::{Element, ValuesMut};
 use crate::gemm::{PANEL, Scratch, bytes_of};
-use crate::math::{self, EXP2, EXP2_ROUGHLY, fold};
+use crate::math::{self, EXP2, fold};
 use crate::simd::{Simd, Task};
 
 /// How far above what shares are relative to a score may come, as a power of two, before they become relative to it. Until
@@ -75,7 +75,9 @@ impl<E: Element> Task for Take<'_, '_, E> {
     fn run<S: Simd>(self, simd: S) {
         let Self { state: Shares { scale, reference, totals }, scores, height, stride, shares, sums } = self;
         let (scale, rows) = (*scale, reference.len());
-        let (one, scales, units) = (simd.splat(1.0), simd.splat(scale), 1.0 / scale);
+        let (one, units) = (simd.splat(1.0), 1.0 / scale);
+        let (unit, offset) = if rounds::<E>() { (S::SHARES_UNIT, S::SHARES_OFFSET) } else { (1.0, 0.0) };
+        let scales = simd.splat(scale * unit);
         let pairs = scores.len() / (2 * height);
         for (row, shares) in shares.chunks_exact_mut(stride).enumerate() {
             let (reference, total) = (&mut reference[row], &mut totals[row]);
@@ -97,22 +99,25 @@ impl<E: Element> Task for Take<'_, '_, E> {
                     }
                 }
             }
-            let less = simd.splat(-*reference);
+            let less = simd.splat((offset - *reference) * unit);
             let mut totals = [simd.load(total), simd.splat(0.0)];
             for (index, shares) in shares.as_chunks_mut::<PAIR>().0[..pairs].iter_mut().enumerate() {
-                let mut values = pair(index);
-                for value in &mut values {
-                    let power = simd.mul_add_each(*value, scales, less);
-                    *value =
-                        if rounds::<E>() { simd.exp2_each(power, &EXP2_ROUGHLY) } else { simd.exp2_each(power, &EXP2) };
-                }
-                store(simd, values, shares);
-                if rounds::<E>() {
-                    let [even, odd] = widened(shares);
-                    values = [simd.load(&even), simd.load(&odd)];
-                }
-                for (total, value) in totals.iter_mut().zip(values) {
-                    *total = simd.mul_add_each(value, one, *total);
+                let [low, high] = pair(index);
+                let powers = [simd.mul_add_each(low, scales, less), simd.mul_add_each(high, scales, less)];
+                match E::values_mut(shares) {
+                    // Their totals are those of what values are multiplied with, so that one share that outweighs the others
+                    // is 1 however it was rounded.
+                    ValuesMut::Bf16(shares) => {
+                        let shares = shares.first_chunk_mut().expect("a pair of panels");
+                        totals[0] = simd.shares(powers, totals[0], shares);
+                    }
+                    ValuesMut::F32(shares) => {
+                        for ((power, to), total) in powers.into_iter().zip(shares.as_chunks_mut().0).zip(&mut totals) {
+                            let value = simd.exp2_each(power, &EXP2);
+                            simd.store(value, to);
+                            *total = simd.mul_add_each(value, one, *total);
+                        }
+                    }
                 }
             }
             simd.store(simd.mul_add_each(totals[0], one, totals[1]), total);
@@ -123,14 +128,4 @@ impl<E: Element> Task for Take<'_, '_, E> {
 /// Whether shares are `bf16`.
 const fn rounds<E>() -> bool {
     size_of::<E>() < size_of::<f32>()
-}
-
-/// The numbers of even and of odd places, which are `bf16`. Totals of these are those of what values are multiplied with, so
-/// that one share that outweighs the others is 1 however it was rounded.
-#[inline(always)]
-fn widened<E: Element>(shares: &[E; PAIR]) -> [[f32; PANEL]; 2] {
-    assert!(size_of_val(shares) == size_of::<[u32; PANEL]>());
-    // SAFETY: it is as long, and every pattern of bits is a number.
-    let bits = unsafe { shares.as_ptr().cast::<[u32; PANEL]>().read_unaligned() };
-    [bits.map(|bits| f32::from_bits(bits << 16)), bits.map(|bits| f32::from_bits(bits & 0xffff_0000))]
 }

@@ -135,6 +135,9 @@ impl<K: Kernel, X: Element> Task for Pack<'_, K, X> {
             }
         };
         fetch(k, of_units(&mut rows));
+        // Their shares may be nothing, where shares are whole numbers first, but not their values' products with those.
+        let is_broken = |row: &[K::Element]| row.iter().any(|number| number.is_nan());
+        let broken: Vec<bool> = of_units(&mut rows).chunks_exact(stride).map(is_broken).collect();
         let panels = units_of(to_keys).chunks_exact_mut(layout.depth / side * PANEL);
         for (rows, panel) in rows.chunks_exact(stride / side * PANEL).zip(panels) {
             for (input, to) in panel.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
@@ -145,6 +148,9 @@ impl<K: Kernel, X: Element> Task for Pack<'_, K, X> {
         }
         let rows = of_units(&mut rows);
         fetch(v, rows);
+        for (row, _) in rows.chunks_exact_mut(stride).zip(&broken).filter(|(_, is_broken)| **is_broken) {
+            row.fill(K::Element::NAN);
+        }
         for (index, rows) in rows.chunks_exact(side * stride).enumerate() {
             for (panel, to) in to_values.chunks_exact_mut(layout.keys * PANEL).enumerate() {
                 let to = &mut to[index * side * PANEL..][..side * PANEL];
