@@ -9,7 +9,8 @@ use crate::math::{self, EXP2, fold};
 use crate::simd::{Simd, Task};
 
 /// How far above what shares are relative to a score may come, as a power of two, before they become relative to it. Until
-/// then nothing has to be scaled, and what is added up is as exact: these are floating-point numbers.
+/// then nothing has to be scaled, and what is added up is as exact: these are floating-point numbers. As much as
+/// [`Simd::shares`] takes.
 const HEADROOM: f32 = 8.0;
 
 /// The numbers of two panels, which are rounded together.
