@@ -14,7 +14,7 @@ use crate::pictures;
 use crate::site::Site;
 use crate::tree::{Tree, eventually, names};
 
-/// The fake ones are started in the root, with their id in the fifth word.
+/// The fake ones are started in the root, with their id in the fifth word. As the real ones do, they publish a claim whole.
 const TAKE: &str = r#"
 take() {
     while :; do
@@ -24,7 +24,8 @@ take() {
         done
         sleep 0.02
     done
-    printf '{"by":"runner","host":"node7","pid":%d,"runner":"%s","nonce":"0"}' $$ "$5" >"jobs/$job/claim.json"
+    printf '{"by":"runner","host":"node7","pid":%d,"runner":"%s","nonce":"0"}' $$ "$5" >"jobs/$job/.claim"
+    mv "jobs/$job/.claim" "jobs/$job/claim.json"
     mv "queue/starter/$job" "running/$job"
 }
 "#;
