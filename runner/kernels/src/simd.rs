@@ -51,6 +51,9 @@ pub(crate) trait Task {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
+/// The largest power of two that [`Simd::shares`] takes.
+pub(crate) const MOST_POWER: f32 = 8.0;
+
 /// A proof that the processor has an instruction set.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// Sixteen numbers in registers.
@@ -114,7 +117,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// See [`Simd::SHARES_OFFSET`].
     const SHARES_UNIT: f32 = 1.0;
 
-    /// Writes `2^x` of each, rounded, for `x` that are not above 8; nothing below `2^-24` need be told from 0. Returns `totals`
+    /// Writes `2^x` of each, rounded, for `x` that are not above [`MOST_POWER`]; nothing below `2^-24` need be told from 0. Returns `totals`
     /// with what was written added to it.
     #[inline(always)]
     fn shares(self, powers: [Self::Vector; 2], totals: Self::Vector, to: &mut [bf16; 32]) -> Self::Vector {
@@ -387,7 +390,7 @@ impl Avx512Bf16 {
 impl Simd for Avx512Bf16 {
     on_avx512!();
 
-    const SHARES_OFFSET: f32 = 8.0;
+    const SHARES_OFFSET: f32 = 16.0 - MOST_POWER;
     const SHARES_UNIT: f32 = FRACTION;
 
     #[inline(always)]
@@ -428,7 +431,7 @@ impl Simd for Avx512Bf16 {
 #[cfg(target_arch = "x86_64")]
 const FRACTION: f32 = 2048.0;
 
-/// `2^(x - 8)` of 32 numbers, which are counted in parts of [`FRACTION`].
+/// `2^(x - 16 + MOST_POWER)` of 32 numbers, which are counted in parts of [`FRACTION`].
 ///
 /// The bits of a `bf16` are those of its logarithm, but for a correction: between two powers of two `2^f` is
 /// `1 + f - f · (1 - f) · c`, where `c` hardly changes. Whole numbers of 16 bits suffice for that: before it is rounded, the
@@ -464,7 +467,7 @@ fn shares([low, high]: [__m512; 2], totals: __m512, to: &mut [bf16; 32]) -> __m5
     // Seven bits of the fraction remain.
     let rounded = _mm512_mulhrs_epi16(logarithms, _mm512_set1_epi16(1 << 11));
     let is_seen = _mm512_cmpgt_epi16_mask(powers, _mm512_set1_epi16(i16::MIN));
-    let shares = _mm512_maskz_add_epi16(is_seen, rounded, _mm512_set1_epi16((127 - 8) << 7));
+    let shares = _mm512_maskz_add_epi16(is_seen, rounded, _mm512_set1_epi16((127 - (16 - MOST_POWER as i16)) << 7));
     // SAFETY: there are 32; both are 512 bits.
     unsafe {
         _mm512_storeu_si512(to.as_mut_ptr().cast(), shares);

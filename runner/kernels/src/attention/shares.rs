@@ -6,12 +6,11 @@ use std::mem;
 use crate::element::{Element, ValuesMut};
 use crate::gemm::{PANEL, Scratch, bytes_of};
 use crate::math::{self, EXP2, fold};
-use crate::simd::{Simd, Task};
+use crate::simd::{MOST_POWER, Simd, Task};
 
 /// How far above what shares are relative to a score may come, as a power of two, before they become relative to it. Until
-/// then nothing has to be scaled, and what is added up is as exact: these are floating-point numbers. As much as
-/// [`Simd::shares`] takes.
-const HEADROOM: f32 = 8.0;
+/// then nothing has to be scaled, and what is added up is as exact: these are floating-point numbers.
+const HEADROOM: f32 = MOST_POWER;
 
 /// The numbers of two panels, which are rounded together.
 pub(super) const PAIR: usize = 2 * PANEL;
