@@ -63,6 +63,7 @@ impl Kernel for Amx {
                 c: c.wrapping_add(row * PANEL),
                 c_stride: block.c_stride,
                 add: block.add,
+                past: false,
                 ahead: [b; 2],
             };
             // SAFETY: `row` stays below the block's, and the caller's memory has all of those.
@@ -117,6 +118,8 @@ pub(super) struct Tiles<'a> {
     pub(super) c_stride: usize,
     /// Whether to add to what is in `c`.
     pub(super) add: bool,
+    /// Whether weights are loaded past the first cache, because rows that are multiplied again are to stay there.
+    pub(super) past: bool,
     /// What is fetched into the second cache meanwhile: for each step 128 bytes from either of these on. It may end anywhere,
     /// as a prefetch never faults.
     pub(super) ahead: [*const bf16; 2],
@@ -127,11 +130,11 @@ pub(super) struct Tiles<'a> {
 /// of weights or sums; `r12` the runs, `r13` counts them; `r14` and `r15` what is fetched ahead; `rcx` says whether to add,
 /// and then counts the steps.
 macro_rules! tiles {
-    ($name:ident, add: [$($add:literal)*], new: [$($new:literal)*], step: [$($step:literal)*], end: [$($end:literal)*]) => {
+    ($name:ident, add: [$($add:literal)*], new: [$($new:literal)*], step: [$($step:expr,)*], end: [$($end:literal)*]) => {
         /// # Safety
         /// As many tiles of rows and panels are in memory, and the tiles are configured.
         unsafe fn $name(self) {
-            let Self { a, a_stride, runs, b, b_stride, c, c_stride, add, ahead } = self;
+            let Self { a, a_stride, runs, b, b_stride, c, c_stride, add, ahead, .. } = self;
             // SAFETY: it reads and writes what the caller promises to be there.
             unsafe {
                 asm!(
@@ -188,6 +191,36 @@ macro_rules! tiles {
     };
 }
 
+/// [`tiles`] of two tiles of rows and two panels, whose weights are loaded by `$load`.
+macro_rules! two_by_two {
+    ($name:ident, $load:literal) => {
+        tiles!($name,
+            add: [
+                "tileloadd tmm0, [rdi + rax*1]"
+                "tileloadd tmm1, [rsi + rax*1]"
+                "tileloadd tmm2, [rdi + rax*1 + 1024]"
+                "tileloadd tmm3, [rsi + rax*1 + 1024]"
+            ],
+            new: ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+            step: [
+                "tileloadd tmm4, [r8 + r10*1]",
+                concat!($load, " tmm6, [r11 + rax*1]"),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                concat!($load, " tmm7, [rdx + rax*1]"),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [r9 + r10*1]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+            ],
+            end: [
+                "tilestored [rdi + rax*1], tmm0"
+                "tilestored [rsi + rax*1], tmm1"
+                "tilestored [rdi + rax*1 + 1024], tmm2"
+                "tilestored [rsi + rax*1 + 1024], tmm3"
+            ]);
+    };
+}
+
 impl Tiles<'_> {
     /// Computes the tiles of one or two tiles of rows and one or two panels.
     ///
@@ -198,6 +231,7 @@ impl Tiles<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             match (two_rows, two_panels) {
+                (true, true) if self.past => self.two_by_two_past(),
                 (true, true) => self.two_by_two(),
                 (true, false) => self.two_by_one(),
                 (false, true) => self.one_by_two(),
@@ -206,40 +240,19 @@ impl Tiles<'_> {
         }
     }
 
-    tiles!(two_by_two,
-    add: [
-        "tileloadd tmm0, [rdi + rax*1]"
-        "tileloadd tmm1, [rsi + rax*1]"
-        "tileloadd tmm2, [rdi + rax*1 + 1024]"
-        "tileloadd tmm3, [rsi + rax*1 + 1024]"
-    ],
-    new: ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-    step: [
-        "tileloadd tmm4, [r8 + r10*1]"
-        "tileloadd tmm6, [r11 + rax*1]"
-        "tdpbf16ps tmm0, tmm4, tmm6"
-        "tileloadd tmm7, [rdx + rax*1]"
-        "tdpbf16ps tmm1, tmm4, tmm7"
-        "tileloadd tmm5, [r9 + r10*1]"
-        "tdpbf16ps tmm2, tmm5, tmm6"
-        "tdpbf16ps tmm3, tmm5, tmm7"
-    ],
-    end: [
-        "tilestored [rdi + rax*1], tmm0"
-        "tilestored [rsi + rax*1], tmm1"
-        "tilestored [rdi + rax*1 + 1024], tmm2"
-        "tilestored [rsi + rax*1 + 1024], tmm3"
-    ]);
+    two_by_two!(two_by_two, "tileloadd");
+
+    two_by_two!(two_by_two_past, "tileloaddt1");
 
     tiles!(two_by_one,
         add: ["tileloadd tmm0, [rdi + rax*1]" "tileloadd tmm2, [rdi + rax*1 + 1024]"],
         new: ["tilezero tmm0" "tilezero tmm2"],
         step: [
-            "tileloadd tmm4, [r8 + r10*1]"
-            "tileloadd tmm6, [r11 + rax*1]"
-            "tdpbf16ps tmm0, tmm4, tmm6"
-            "tileloadd tmm5, [r9 + r10*1]"
-            "tdpbf16ps tmm2, tmm5, tmm6"
+            "tileloadd tmm4, [r8 + r10*1]",
+            "tileloadd tmm6, [r11 + rax*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [r9 + r10*1]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
         ],
         end: ["tilestored [rdi + rax*1], tmm0" "tilestored [rdi + rax*1 + 1024], tmm2"]);
 
@@ -247,11 +260,11 @@ impl Tiles<'_> {
         add: ["tileloadd tmm0, [rdi + rax*1]" "tileloadd tmm1, [rsi + rax*1]"],
         new: ["tilezero tmm0" "tilezero tmm1"],
         step: [
-            "tileloadd tmm4, [r8 + r10*1]"
-            "tileloadd tmm6, [r11 + rax*1]"
-            "tdpbf16ps tmm0, tmm4, tmm6"
-            "tileloadd tmm7, [rdx + rax*1]"
-            "tdpbf16ps tmm1, tmm4, tmm7"
+            "tileloadd tmm4, [r8 + r10*1]",
+            "tileloadd tmm6, [r11 + rax*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [rdx + rax*1]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
         ],
         end: ["tilestored [rdi + rax*1], tmm0" "tilestored [rsi + rax*1], tmm1"]);
 
@@ -259,9 +272,9 @@ impl Tiles<'_> {
         add: ["tileloadd tmm0, [rdi + rax*1]"],
         new: ["tilezero tmm0"],
         step: [
-            "tileloadd tmm4, [r8 + r10*1]"
-            "tileloadd tmm6, [r11 + rax*1]"
-            "tdpbf16ps tmm0, tmm4, tmm6"
+            "tileloadd tmm4, [r8 + r10*1]",
+            "tileloadd tmm6, [r11 + rax*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
         ],
         end: ["tilestored [rdi + rax*1], tmm0"]);
 }

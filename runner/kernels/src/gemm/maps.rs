@@ -31,12 +31,13 @@ const READ: usize = 1 << 18;
 
 const LEAST_POSITIONS: usize = 128;
 
-/// The most inputs that are added up in the tiles.
-const INPUTS: usize = 1440;
+/// How many numbers of the map a group reads at most while sums stay in the tiles: 42 KiB, which stay in the first cache for
+/// all weights that are multiplied with them, as those are loaded past it.
+const NEAR: usize = 21 << 10;
 
 /// How many weights are multiplied with all positions of a task before others are: with the pixels, they stay in half of the
 /// second cache, of which another thread of the core may have the other.
-const WEIGHTS: usize = 3 << 15;
+const WEIGHTS: usize = 1 << 17;
 
 /// The most calls for those.
 const CALLS: usize = 10;
@@ -284,8 +285,11 @@ impl<X: Element> Layer<'_, X> {
         let size = self.patches.window().size;
         // Pixels that are side by side in a line of the kernel are side by side in the map.
         let of_line = size * self.channels;
-        let part = of_line.div_ceil(of_line.div_ceil(INPUTS)).next_multiple_of(TILE_INPUTS);
-        let lines = (INPUTS / of_line).clamp(1, size);
+        // Taps of neighbouring positions are the same pixels.
+        let read = |inputs: usize| (GROUP - 1) * grid.step.min(inputs) + inputs;
+        let mut cuts = (1..).map(|count| of_line.div_ceil(count).next_multiple_of(TILE_INPUTS));
+        let part = cuts.find(|&part| read(part) <= NEAR).expect("the inputs of one tile are few");
+        let lines = if part < of_line { 1 } else { (NEAR / read(of_line)).min(size) };
         let jump = (grid.pitch - of_line) * size_of::<bf16>();
         let parts = move |line: usize| {
             (0..of_line).step_by(part).map(move |from| {
@@ -329,7 +333,8 @@ impl<X: Element> Layer<'_, X> {
     ) {
         let calls = panels.calls(2);
         let rows = self.rows(chunks, positions.len());
-        let blocks = calls.chunks(self.calls(chunks));
+        let blocks = calls.len().div_ceil(self.calls(chunks));
+        let blocks = calls.chunks(calls.len().div_ceil(blocks));
         let pieces: Vec<_> = blocks.flat_map(|block| chunks.iter().map(move |chunk| (block, chunk))).collect();
         let groups = positions.len().div_ceil(GROUP);
         for (index, &(block, chunk)) in pieces.iter().enumerate() {
@@ -400,6 +405,7 @@ impl<X: Element> Layer<'_, X> {
             c: c.as_mut_ptr(),
             c_stride,
             add: chunk.input > 0,
+            past: true,
             ahead,
         };
         // SAFETY: all of them are in memory, by their lengths, and the tiles are configured, as the caller promises.
