@@ -31,7 +31,7 @@ const READ: usize = 1 << 18;
 
 const LEAST_POSITIONS: usize = 128;
 
-/// How many numbers of the map a group reads at most while sums stay in the tiles: 42 KiB, which stay in the first cache for
+/// About how many numbers of the map a group reads while sums stay in the tiles: 42 KiB, which stay in the first cache for
 /// all weights that are multiplied with them, as those are loaded past it.
 const NEAR: usize = 21 << 10;
 
