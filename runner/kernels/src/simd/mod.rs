@@ -115,8 +115,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// See [`Simd::SHARES_OFFSET`].
     const SHARES_UNIT: f32 = 1.0;
 
-    /// Writes `2^x` of each, rounded, for `x` that are not above [`MOST_POWER`]; nothing below `2^-24` need be told from 0. Returns `totals`
-    /// with what was written added to it.
+    /// Writes `2^x` of each, rounded, for `x` that are not above [`MOST_POWER`]; nothing below `2^-24` need be told from 0.
+    /// Returns `totals` with what was written added to it.
     #[inline(always)]
     fn shares(self, powers: [Self::Vector; 2], totals: Self::Vector, to: &mut [bf16; 32]) -> Self::Vector {
         let [low, high] = powers;
