@@ -9,7 +9,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use livewebcam_kernels::{Activation, Cpu, Format, GroupNorm, Heads, Isa, LayerNorm, Mask, Packed, WeightShape};
+use half::bf16;
+use livewebcam_kernels::{Activation, Cpu, Format, GroupNorm, Heads, Isa, LayerNorm, Mask, Packed, Values, ValuesMut, WeightShape};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -136,6 +137,15 @@ impl Case {
                 let (q, k, v) =
                     (noise(shape.queries * channels), noise(shape.keys * channels), noise(shape.keys * channels));
                 let mut y = noise(q.len());
+                if cpu.isa().rounds() {
+                    // As the layers around it make and take them.
+                    let round = |x: &[f32]| -> Vec<bf16> { x.iter().copied().map(bf16::from_f32).collect() };
+                    let (q, k, v, mut y) = (round(&q), round(&k), round(&v), round(&y));
+                    return time(least, || {
+                        let [q, k, v] = [&q, &k, &v].map(|x| Values::Bf16(black_box(x)));
+                        cpu.attention(q, k, v, shape, mask, ValuesMut::Bf16(black_box(&mut y)));
+                    });
+                }
                 time(least, || cpu.attention(black_box(&q), &k, &v, shape, mask, black_box(&mut y)))
             }
             Self::GroupNorm { pixels, channels, activation } => {

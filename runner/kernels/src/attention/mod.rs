@@ -5,9 +5,13 @@
 //! scaled down when a larger score comes (Milakov, Gimelshein: Online normalizer calculation for softmax, 2018; Dao et
 //! al.: FlashAttention, 2022). All of it is generic over the product's [`Kernel`], and with it over the number format.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod queries;
 mod shares;
 mod sources;
+
+use std::f32::consts::LOG2_E;
 
 use rayon::prelude::*;
 
@@ -21,6 +25,9 @@ use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
 use crate::{Cpu, Isa};
 use queries::{Queries, most_queries};
 use sources::Sources;
+
+/// The most keys of a block.
+const KEYS: usize = 256;
 
 /// The shape of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +99,7 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => attention.run(Avx512Bf16::new().expect(PRESENT), y),
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => attention.run(Amx::new().expect(PRESENT), y),
+            Isa::Amx => attention.run_tiles(Amx::new().expect(PRESENT), y),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("another architecture's instruction set"),
         }
@@ -117,6 +124,11 @@ struct Attention<'a, X> {
 }
 
 impl<X: Element> Attention<'_, X> {
+    /// What scores are multiplied by to be powers of two.
+    fn scale(self) -> f32 {
+        (f64::from(LOG2_E) / (self.shape.width as f64).sqrt()) as f32
+    }
+
     fn run<K: Kernel, Y: Element>(self, kernel: K, y: &mut [Y]) {
         let Heads { batch, queries, heads, .. } = self.shape;
         if y.is_empty() {
@@ -125,9 +137,9 @@ impl<X: Element> Attention<'_, X> {
         let output = &Output::new(y);
         let blocks = queries.div_ceil(most_queries::<K>());
         let most = queries.div_ceil(blocks).next_multiple_of(K::ROWS);
-        let count = Sources::count::<K>(self.shape);
+        let count = Sources::count::<K>(self.shape, KEYS);
         Scratch::shared(bytes_of::<K::Element>(count), |mut scratch| {
-            let sources = &Sources::new(kernel, self, scratch.take(count));
+            let sources = &Sources::new(kernel, self, KEYS, scratch.take(count));
             (0..batch * heads * blocks).into_par_iter().for_each(|task| {
                 let (head, from) = (task / blocks, task % blocks * most);
                 let queries = Queries { attention: self, head, rows: from..queries.min(from + most) };

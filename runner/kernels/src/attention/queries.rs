@@ -60,7 +60,7 @@ impl<X: Element> Queries<'_, X> {
             let shares: &mut [K::Element] = scratch.take(rows * stride);
             let scores: &mut [f32] = scratch.take(height * stride);
             let sums: &mut [f32] = scratch.take(rows * outputs);
-            let mut state = Shares::new(&mut scratch, rows, shape.width);
+            let mut state = Shares::new(&mut scratch, rows, self.attention.scale());
             self.gather(kernel, depth, q);
             let q = Left { values: q, stride: depth, rows };
             for (index, Source { keys: panels, values }) in sources.of_head(self.head).enumerate() {
@@ -98,6 +98,18 @@ impl<X: Element> Queries<'_, X> {
         }
     }
 
+    /// The same in tiles, `[depth / 32][rows][32]`.
+    pub(super) fn gather_tiles<K: Kernel>(&self, kernel: K, depth: usize, to: &mut [K::Element]) {
+        let (width, rows) = (self.attention.shape.width, to.len() / depth);
+        to.fill(K::Element::default());
+        for (index, row) in self.rows.clone().enumerate() {
+            let from = &self.attention.q[self.start(row)..][..width];
+            for (from, to) in from.chunks(PAIR).zip(to.chunks_exact_mut(rows * PAIR)) {
+                convert(kernel.simd(), from, &mut to[index * PAIR..][..from.len()]);
+            }
+        }
+    }
+
     /// Where a query's channels of this head begin.
     fn start(&self, row: usize) -> usize {
         let shape = self.attention.shape;
@@ -107,14 +119,14 @@ impl<X: Element> Queries<'_, X> {
 }
 
 /// Makes nothing of the scores, `[panels][rows][16]`, of keys that are not there or not to be seen.
-struct Hide<'a, X> {
-    queries: &'a Queries<'a, X>,
-    keys: Range<usize>,
-    rows: usize,
-    scores: &'a mut [f32],
+pub(super) struct Hide<'a, 'b, X> {
+    pub(super) queries: &'a Queries<'b, X>,
+    pub(super) keys: Range<usize>,
+    pub(super) rows: usize,
+    pub(super) scores: &'a mut [f32],
 }
 
-impl<X> Task for Hide<'_, X> {
+impl<X> Task for Hide<'_, '_, X> {
     type Output = ();
 
     #[inline(always)]
@@ -137,15 +149,15 @@ impl<X> Task for Hide<'_, X> {
 }
 
 /// Divides the sums by the shares' totals.
-struct Write<'a, 'b, X, Y> {
-    queries: &'a Queries<'a, X>,
-    sums: &'a [[f32; PANEL]],
-    totals: &'a [[f32; PANEL]],
+pub(super) struct Write<'a, 'b, 'c, X, Y> {
+    pub(super) queries: &'a Queries<'c, X>,
+    pub(super) sums: &'a [[f32; PANEL]],
+    pub(super) totals: &'a [[f32; PANEL]],
     /// No other task has these queries of this head.
-    output: &'a Output<'b, Y>,
+    pub(super) output: &'a Output<'b, Y>,
 }
 
-impl<X: Element, Y: Element> Task for Write<'_, '_, X, Y> {
+impl<X: Element, Y: Element> Task for Write<'_, '_, '_, X, Y> {
     type Output = ();
 
     #[inline(always)]

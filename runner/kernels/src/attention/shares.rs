@@ -1,6 +1,5 @@
 //! The softmax of scores that come in blocks.
 
-use std::f32::consts::LOG2_E;
 use std::mem;
 
 use crate::element::{Element, ValuesMut};
@@ -30,12 +29,11 @@ impl<'a> Shares<'a> {
         bytes_of::<f32>(rows) + bytes_of::<f32>(rows * PANEL)
     }
 
-    /// For heads of `width` channels.
-    pub(super) fn new(scratch: &mut Scratch<'a>, rows: usize, width: usize) -> Self {
+    /// For scores that are multiplied by `scale`.
+    pub(super) fn new(scratch: &mut Scratch<'a>, rows: usize, scale: f32) -> Self {
         let (reference, totals) = (scratch.take(rows), scratch.take(rows * PANEL));
         reference.fill(f32::NEG_INFINITY);
         totals.fill(0.0);
-        let scale = (f64::from(LOG2_E) / (width as f64).sqrt()) as f32;
         Self { scale, reference, totals: totals.as_chunks_mut().0 }
     }
 

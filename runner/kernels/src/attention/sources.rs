@@ -9,9 +9,6 @@ use crate::element::convert;
 use crate::gemm::{Element, Kernel, PANEL};
 use crate::simd::{Simd, Task};
 
-/// The most keys of a block.
-const KEYS: usize = 256;
-
 /// Keys and values of all heads, in blocks of keys.
 pub(super) struct Sources<'a, E> {
     memory: &'a [E],
@@ -38,8 +35,8 @@ pub(super) struct Source<'a, E> {
 }
 
 impl Layout {
-    fn new<K: Kernel>(shape: Heads) -> Self {
-        let keys = shape.keys.div_ceil(shape.keys.div_ceil(KEYS));
+    fn new<K: Kernel>(shape: Heads, most: usize) -> Self {
+        let keys = shape.keys.div_ceil(shape.keys.div_ceil(most));
         Self {
             shape,
             keys: keys.next_multiple_of(PANEL).next_multiple_of(K::WHOLE_INPUTS),
@@ -59,9 +56,9 @@ impl Layout {
 }
 
 impl<'a, E: Element> Sources<'a, E> {
-    /// How many elements they take.
-    pub(super) fn count<K: Kernel<Element = E>>(shape: Heads) -> usize {
-        let layout = Layout::new::<K>(shape);
+    /// How many elements they take in blocks of up to `most` keys.
+    pub(super) fn count<K: Kernel<Element = E>>(shape: Heads, most: usize) -> usize {
+        let layout = Layout::new::<K>(shape, most);
         shape.batch * shape.heads * layout.blocks() * layout.length()
     }
 
@@ -69,9 +66,10 @@ impl<'a, E: Element> Sources<'a, E> {
     pub(super) fn new<K: Kernel<Element = E>, X: Element>(
         kernel: K,
         attention: Attention<'_, X>,
+        most: usize,
         memory: &'a mut [E],
     ) -> Self {
-        let layout = Layout::new::<K>(attention.shape);
+        let layout = Layout::new::<K>(attention.shape, most);
         let blocks = layout.blocks();
         memory.par_chunks_exact_mut(layout.length()).enumerate().for_each(|(index, to)| {
             let (head, from) = (index / blocks, index % blocks * layout.keys);

@@ -11,7 +11,7 @@ use half::bf16;
 
 use super::avx2::Avx2;
 use super::shares;
-use super::{MOST_POWER, Simd, Task};
+use super::{Simd, Task};
 
 /// What is the same on all processors with AVX-512: sixteen numbers are a register.
 macro_rules! on_avx512 {
@@ -132,7 +132,7 @@ impl Avx512Bf16 {
 impl Simd for Avx512Bf16 {
     on_avx512!();
 
-    const SHARES_OFFSET: f32 = 16.0 - MOST_POWER;
+    const SHARES_OFFSET: f32 = shares::OFFSET;
     const SHARES_UNIT: f32 = shares::FRACTION;
 
     #[inline(always)]
