@@ -10,7 +10,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use half::bf16;
-use livewebcam_kernels::{Activation, Cpu, Format, GroupNorm, Heads, Isa, LayerNorm, Mask, Packed, Values, ValuesMut, WeightShape};
+use livewebcam_kernels::{
+    Activation, Cpu, Format, GroupNorm, Heads, Isa, LayerNorm, Mask, Packed, Values, ValuesMut, WeightShape,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

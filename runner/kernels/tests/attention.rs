@@ -135,6 +135,33 @@ fn scores_may_be_far_apart() {
 }
 
 #[test]
+fn scores_may_rise_all_the_way() {
+    for (queries, keys) in [(40, 77), (70, 500)] {
+        let shape = Heads { batch: 1, queries, keys, heads: 2, width: 48 };
+        let mut problem = Problem::random(shape, Mask::None, 1.0);
+        // Those of each key are larger than those of the one before, by a sixteenth on average.
+        for (index, row) in problem.k.chunks_exact_mut(48).enumerate() {
+            row.fill(0.0);
+            row[0] = (index / 2) as f32;
+        }
+        problem.q.chunks_exact_mut(48).for_each(|row| row[0] = 0.125 * 48f32.sqrt());
+        problem.check(1);
+    }
+}
+
+#[test]
+fn scores_may_be_enormous() {
+    let shape = Heads { batch: 1, queries: 30, keys: 200, heads: 1, width: 16 };
+    let mut problem = Problem::random(shape, Mask::None, 1.0);
+    for (index, row) in problem.k.chunks_exact_mut(16).enumerate() {
+        row.fill(0.0);
+        row[0] = if index == 150 { 2f32.powi(16) } else { index as f32 };
+    }
+    problem.q.chunks_exact_mut(16).for_each(|row| row[0] = 2f32.powi(16));
+    problem.check(1);
+}
+
+#[test]
 fn what_is_not_a_number_stays_with_its_queries() {
     let shape = Heads { batch: 1, queries: 30, keys: 200, heads: 1, width: 16 };
     let mut problem = Problem::random(shape, Mask::None, 1.0);

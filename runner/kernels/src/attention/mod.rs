@@ -99,7 +99,9 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => attention.run(Avx512Bf16::new().expect(PRESENT), y),
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => attention.run_tiles(Amx::new().expect(PRESENT), y),
+            Isa::Amx if amx::suits(attention.shape) => attention.run_tiles(Amx::new().expect(PRESENT), y),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => attention.run(Amx::new().expect(PRESENT), y),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("another architecture's instruction set"),
         }

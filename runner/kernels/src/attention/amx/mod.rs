@@ -16,11 +16,15 @@ use crate::amx::Amx;
 use crate::element::Element;
 use crate::gemm::{Kernel, Output, PANEL, Scratch, bytes_of};
 use crate::math::{at_least, fold};
-use crate::simd::Simd;
+use crate::simd::{MOST_POWER, Simd};
 use quad::{QUAD, Rows, Scale, Step, Sums};
 
 /// The most keys of a block: as many shares, twice, are in the first cache with a group's scores and the sums.
 const KEYS: usize = 128;
+
+/// What keys and values of a head may have of the second cache, from where they are read again for all queries: with more of
+/// them, as many queries as possible should be multiplied with each.
+const MOST: usize = 2 << 20;
 
 /// The queries of a task: two tiles.
 const ROWS: usize = 32;
@@ -37,7 +41,14 @@ const KEPT: usize = 2 * KEYS / GROUP;
 /// Fours of rows of a group.
 const QUADS: usize = ROWS / QUAD;
 
+/// Whether it is an attention for this: of some blocks, or there is little to be done at once, and of few enough keys.
+pub(super) fn suits(shape: Heads) -> bool {
+    let head = Heads { batch: 1, heads: 1, ..shape };
+    shape.keys >= KEYS && bytes_of::<bf16>(Sources::count::<Amx>(head, KEYS)) <= MOST
+}
+
 impl<X: Element> Attention<'_, X> {
+    /// Computes it, if it [`suits`].
     pub(super) fn run_tiles<Y: Element>(self, kernel: Amx, y: &mut [Y]) {
         let Heads { batch, queries, heads, .. } = self.shape;
         if y.is_empty() {
@@ -319,33 +330,43 @@ impl<X: Element> Pipeline<'_, '_, X> {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn raise(&mut self, scale: Scale, quad: usize) {
         if let Some(sums) = self.has_sums {
-            // SAFETY: the caller's promise; they have been loaded from there, or will be stored.
+            // SAFETY: the caller's promise; it is where they will be stored.
             unsafe { sums.store() };
         }
         let slot = quad / QUADS % SLOTS * ROWS * GROUP;
-        for row in quad % QUADS * QUAD..(quad % QUADS + 1) * QUAD {
-            let scores: &[[f32; PANEL]] = self.scores[slot..][..GROUP * ROWS].as_chunks().0;
-            let mut most = [f32::NEG_INFINITY; PANEL];
-            for scores in [scores[row], scores[ROWS + row]] {
-                most.iter_mut().zip(scores).for_each(|(most, score)| *most = at_least(score, *most));
-            }
-            let reference = (fold(most, at_least) * self.scale).ceil();
-            let before = self.references[row];
-            if reference > before {
-                self.references[row] = reference;
-                self.less[row] = Scale::less(reference);
-                if before > f32::NEG_INFINITY {
-                    self.scale_row(row, (before - reference).exp2());
+        let first = quad % QUADS * QUAD;
+        // Of very large scores, the difference to the reference is not exact.
+        let mut margin = 0.0;
+        loop {
+            for row in first..first + QUAD {
+                let scores: &[[f32; PANEL]] = self.scores[slot..][..GROUP * ROWS].as_chunks().0;
+                let mut most = [f32::NEG_INFINITY; PANEL];
+                for scores in [scores[row], scores[ROWS + row]] {
+                    most.iter_mut().zip(scores).for_each(|(most, score)| *most = at_least(score, *most));
                 }
+                self.refer(row, (fold(most, at_least) * self.scale).ceil() + margin);
             }
+            // SAFETY: the caller's promise.
+            if unsafe { quad::make(self.rows(quad), scale) } == 0 {
+                break;
+            }
+            margin = f32::max(2.0 * margin, MOST_POWER);
         }
-        // SAFETY: the caller's promise.
-        unsafe {
-            if let Some(sums) = self.has_sums {
-                sums.load();
+        if let Some(sums) = self.has_sums {
+            // SAFETY: as above.
+            unsafe { sums.load() };
+        }
+    }
+
+    /// Makes a row's shares relative to `reference`, if that is more than what they are relative to.
+    fn refer(&mut self, row: usize, reference: f32) {
+        let before = self.references[row];
+        if reference > before {
+            self.references[row] = reference;
+            self.less[row] = Scale::less(reference);
+            if before > f32::NEG_INFINITY {
+                self.scale_row(row, (before - reference).exp2());
             }
-            let large = quad::make(self.rows(quad), scale);
-            debug_assert_eq!(large, 0, "shares are relative to the largest score");
         }
     }
 

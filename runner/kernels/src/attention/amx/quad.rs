@@ -81,7 +81,8 @@ macro_rules! four {
 macro_rules! quad {
     ($from:literal, $bit:literal, $first:expr, $second:expr, $third:expr, $fourth:expr) => {
         concat!(
-            $first, "\n",
+            $first,
+            "\n",
             four!(concat!("vmovups zmm\\r, [rsi + 64*(\\r - 1 + ", $from, ")]")),
             four!(concat!("vmovups zmm1\\r, [rsi + 64*(\\r - 1 + ", $from, ") + 2048]")),
             four!(concat!("vfmadd213ps zmm\\r, zmm5, dword ptr [rdx + 4*(\\r - 1 + ", $from, ")]{{1to16}}")),
@@ -89,21 +90,24 @@ macro_rules! quad {
             // Of two operands of which one is not a number, the second is taken.
             "vmaxps zmm0, zmm1, zmm6\n",
             ".irp r,2,3,4,11,12,13,14\nvmaxps zmm0, zmm\\r, zmm0\n.endr\n",
-            $second, "\n",
+            $second,
+            "\n",
             four!("vcvtps2dq zmm\\r, zmm\\r"),
             four!("vcvtps2dq zmm1\\r, zmm1\\r"),
             four!("vpackssdw zmm\\r, zmm\\r, zmm1\\r"),
             four!("vpermq zmm\\r, zmm7, zmm\\r"),
             "vcmpneqps k5, zmm0, zmm6\n",
             "kortestw k5, k5\n",
-            $third, "\n",
+            $third,
+            "\n",
             four!("vpsllw zmm1\\r, zmm\\r, 5"),
             four!("vpxorq zmm2\\r, zmm1\\r, zmm18"),
             four!("vpmulhuw zmm2\\r, zmm1\\r, zmm2\\r"),
             four!("vpmulhuw zmm1\\r, zmm1\\r, zmm8"),
             four!("vpaddw zmm1\\r, zmm1\\r, zmm9"),
             four!("vpmulhuw zmm2\\r, zmm1\\r, zmm2\\r"),
-            $fourth, "\n",
+            $fourth,
+            "\n",
             four!(concat!("vmovups zmm1\\r, [rcx + 64*(\\r - 1 + ", $from, ")]")),
             four!("vpsubw zmm2\\r, zmm\\r, zmm2\\r"),
             four!("vpmulhrsw zmm2\\r, zmm2\\r, zmm10"),
@@ -111,7 +115,9 @@ macro_rules! quad {
             four!("vpaddw zmm\\r {{k\\r}} {{z}}, zmm2\\r, zmm15"),
             four!("vdpbf16ps zmm1\\r, zmm\\r, zmm17"),
             "jz 2f\n",
-            "or r11d, ", $bit, "\n",
+            "or r11d, ",
+            $bit,
+            "\n",
             "jmp 3f\n",
             "2:\n",
             four!(concat!("vmovdqu64 [rdi + 64*(\\r - 1 + ", $from, ")], zmm\\r")),
@@ -123,15 +129,33 @@ macro_rules! quad {
 
 /// The instructions for tiles of a [`Step`], in eight parts.
 macro_rules! tile {
-    (0) => { "tileloadd tmm4, [r8 + rax*1]" };
-    (1) => { "tileloaddt1 tmm6, [r9 + rax*1]" };
-    (2) => { "tdpbf16ps tmm0, tmm4, tmm6" };
-    (3) => { "tileloaddt1 tmm7, [r10 + rax*1]" };
-    (4) => { "tdpbf16ps tmm1, tmm4, tmm7" };
-    (5) => { "tileloadd tmm5, [r8 + rax*1 + 1024]" };
-    (6) => { "tdpbf16ps tmm2, tmm5, tmm6" };
-    (7) => { "tdpbf16ps tmm3, tmm5, tmm7" };
-    ($part:tt, $next:tt) => { concat!(tile!($part), "\n", tile!($next)) };
+    (0) => {
+        "tileloadd tmm4, [r8 + rax*1]"
+    };
+    (1) => {
+        "tileloaddt1 tmm6, [r9 + rax*1]"
+    };
+    (2) => {
+        "tdpbf16ps tmm0, tmm4, tmm6"
+    };
+    (3) => {
+        "tileloaddt1 tmm7, [r10 + rax*1]"
+    };
+    (4) => {
+        "tdpbf16ps tmm1, tmm4, tmm7"
+    };
+    (5) => {
+        "tileloadd tmm5, [r8 + rax*1 + 1024]"
+    };
+    (6) => {
+        "tdpbf16ps tmm2, tmm5, tmm6"
+    };
+    (7) => {
+        "tdpbf16ps tmm3, tmm5, tmm7"
+    };
+    ($part:tt, $next:tt) => {
+        concat!(tile!($part), "\n", tile!($next))
+    };
 }
 
 /// Defines a function that multiplies tiles, makes shares of rows, or does both. It returns bits of the fours of rows that
