@@ -3,7 +3,8 @@
 //! Keys and values are brought into panels, in blocks. Each task takes some queries of one head over all of these blocks:
 //! scores, their exponentials relative to the largest score so far, and the values' sum with those as weights, which is
 //! scaled down when a larger score comes (Milakov, Gimelshein: Online normalizer calculation for softmax, 2018; Dao et
-//! al.: FlashAttention, 2022). All of it is generic over the product's [`Kernel`], and with it over the number format.
+//! al.: FlashAttention, 2022). All of it is generic over the product's [`Kernel`], and with it over the number format. With
+//! AMX, where there is enough to do, `amx` does all of these at once.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;

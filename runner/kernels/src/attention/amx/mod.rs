@@ -22,8 +22,8 @@ use quad::{QUAD, Rows, Scale, Step, Sums};
 /// The most keys of a block: as many shares, twice, are in the first cache with a group's scores and the sums.
 const KEYS: usize = 128;
 
-/// What keys and values of a head may have of the second cache, from where they are read again for all queries: with more of
-/// them, as many queries as possible should be multiplied with each.
+/// The most bytes of a head's keys and values: they stay in the second cache, from where all queries read them again. More of
+/// them are better multiplied with more queries at once.
 const MOST: usize = 2 << 20;
 
 /// The queries of a task: two tiles.
@@ -41,7 +41,8 @@ const KEPT: usize = 2 * KEYS / GROUP;
 /// Fours of rows of a group.
 const QUADS: usize = ROWS / QUAD;
 
-/// Whether it is an attention for this: of some blocks, or there is little to be done at once, and of few enough keys.
+/// Whether it is an attention for this: of a block of keys at least, as fewer leave little to be done at once, and of no more
+/// than [`MOST`].
 pub(super) fn suits(shape: Heads) -> bool {
     let head = Heads { batch: 1, heads: 1, ..shape };
     shape.keys >= KEYS && bytes_of::<bf16>(Sources::count::<Amx>(head, KEYS)) <= MOST
