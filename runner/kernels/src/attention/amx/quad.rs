@@ -245,9 +245,12 @@ pub(super) struct Sums(pub(super) [*mut f32; 2]);
 
 impl Sums {
     /// Sets tiles 0 to 3 to nothing.
+    ///
+    /// # Safety
+    /// Tiles are configured.
     #[inline]
-    pub(super) fn clear() {
-        // SAFETY: an `Amx`, which the caller has, is a proof of the instruction.
+    pub(super) unsafe fn clear() {
+        // SAFETY: the caller's promise.
         unsafe {
             asm!(
                 "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
