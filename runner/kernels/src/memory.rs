@@ -25,9 +25,9 @@ pub fn prefer_large_pages<T>(memory: &[T]) {
 
 /// Has the processor fetch what will soon be read.
 #[inline(always)]
-pub(crate) fn prefetch(values: &[f32]) {
+pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in (0..values.len()).step_by(PANEL) {
+    for line in (0..values.len()).step_by(64 / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: it changes nothing but what is in the caches.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(line).cast()) };

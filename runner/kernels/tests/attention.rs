@@ -12,11 +12,13 @@ use rand::{RngExt, SeedableRng};
 const TOLERANCE: f64 = 2e-6;
 
 /// And the rounding of the shares to `bf16`, which has eight bits; they sum to 1, and values are at most 1. Those of AMX are
-/// relative to a whole power of two, so that the largest is not exact either, and the 7e-4 of its power count.
+/// relative to a whole power of two, so that the largest is not exact either, and the 7e-4 of its power count. Whole numbers
+/// of shares and values have twelve and thirteen bits, the power errs by 1e-4, and two values are 2 apart.
 fn tolerance(isa: Isa) -> f64 {
     let rounding = TOLERANCE + 0.5f64.powi(9);
     match isa {
         Isa::Amx => rounding + 7e-4,
+        Isa::Avx512Vnni => TOLERANCE + 0.5f64.powi(10),
         isa if isa.rounds() => rounding,
         _ => TOLERANCE,
     }
@@ -47,10 +49,20 @@ impl Problem {
             let rounded = |x: &f32| if isa.rounds() { bf16::from_f32(*x).to_f32() } else { *x };
             x[(row * heads + head) * width..][..width].iter().map(|x| f64::from(rounded(x))).collect()
         };
+        // Queries and keys as whole numbers, of which the largest of 64 is `most`.
+        let whole = |mut values: Vec<f64>, most: f64| -> Vec<f64> {
+            if isa == Isa::Avx512Vnni && keys >= 128 {
+                for values in values.chunks_mut(64) {
+                    let unit = values.iter().fold(0.0, |largest: f64, x| largest.max(x.abs())) / most;
+                    values.iter_mut().filter(|_| unit > 0.0).for_each(|x| *x = (*x / unit).round() * unit);
+                }
+            }
+            values
+        };
         let seen = if self.mask == Mask::Causal { query + 1 } else { keys };
-        let q = of(&self.q, picture * queries + query);
+        let q = whole(of(&self.q, picture * queries + query), 4095.0);
         let dot = |k: Vec<f64>| q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (width as f64).sqrt();
-        let scores: Vec<f64> = (0..seen).map(|key| dot(of(&self.k, picture * keys + key))).collect();
+        let scores: Vec<f64> = (0..seen).map(|key| dot(whole(of(&self.k, picture * keys + key), 8191.0))).collect();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
         let mut y = vec![0.0; width];

@@ -10,9 +10,11 @@ pub fn peak(isa: Isa, format: Format) -> f64 {
         #[cfg(target_arch = "x86_64")]
         (Isa::Amx, Format::Bf16) => fastest(x86::TILES, || x86::tiles(x86::Operands::Registers)),
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512Bf16, Format::Bf16) => fastest(2.0 * x86::FUSED_512, x86::fused_bf16),
+        (Isa::Avx512Vnni | Isa::Avx512Bf16, Format::Bf16) => fastest(2.0 * x86::FUSED_512, x86::fused_whole),
         #[cfg(target_arch = "x86_64")]
-        (Isa::Amx | Isa::Avx512Bf16, Format::F32) | (Isa::Avx512, _) => fastest(x86::FUSED_512, x86::fused_512),
+        (Isa::Amx | Isa::Avx512Bf16 | Isa::Avx512Vnni, Format::F32) | (Isa::Avx512, _) => {
+            fastest(x86::FUSED_512, x86::fused_512)
+        }
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx2, _) => fastest(x86::FUSED_256, x86::fused_256),
         _ => fastest(FUSED, fused),
@@ -78,7 +80,7 @@ fn fused() {
 mod x86 {
     use std::arch::asm;
     use std::arch::x86_64::{
-        __m512bh, _mm256_fmadd_ps, _mm256_set1_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_set1_ps,
+        _mm256_fmadd_ps, _mm256_set1_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_set1_epi32, _mm512_set1_ps,
     };
     use std::hint::black_box;
 
@@ -123,22 +125,20 @@ mod x86 {
         unsafe { multiply() }
     }
 
-    pub(super) fn fused_bf16() {
-        #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn fused_whole() {
+        #[target_feature(enable = "avx512f,avx512vnni")]
         fn multiply() {
-            let start = _mm512_set1_ps(black_box(0.5));
-            // SAFETY: both are 512 bits.
-            let factor: __m512bh = unsafe { std::mem::transmute(start) };
-            let mut sums = [start; 12];
+            let factor = _mm512_set1_epi32(black_box(5));
+            let mut sums = [factor; 12];
             for _ in 0..ROUNDS {
                 for sum in &mut sums {
-                    *sum = _mm512_dpbf16_ps(*sum, factor, factor);
+                    *sum = _mm512_dpwssd_epi32(*sum, factor, factor);
                 }
             }
             black_box(sums);
         }
-        assert!(Isa::available().contains(&Isa::Avx512Bf16));
-        // SAFETY: the processor has AVX-512 with BF16.
+        assert!(Isa::available().contains(&Isa::Avx512Vnni));
+        // SAFETY: the processor has AVX-512 with VNNI.
         unsafe { multiply() }
     }
 

@@ -8,6 +8,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(target_arch = "x86_64")]
+mod fixed;
 mod queries;
 mod shares;
 mod sources;
@@ -22,7 +24,7 @@ use crate::element::{Values, ValuesMut};
 use crate::gemm::{Element, Kernel, Output, Scratch, bytes_of};
 use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
+use crate::simd::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, PRESENT};
 use crate::{Cpu, Isa};
 use queries::{Queries, most_queries};
 use sources::Sources;
@@ -96,7 +98,11 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => attention.run(Avx2::new().expect(PRESENT), y),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => attention.run(Avx512::new().expect(PRESENT), y),
+            Isa::Avx512Vnni if fixed::suits(attention.shape) => {
+                attention.run_fixed(Avx512Vnni::new().expect(PRESENT), y);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx512Vnni => attention.run(Avx512::new().expect(PRESENT), y),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => attention.run(Avx512Bf16::new().expect(PRESENT), y),
             #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::shares::{PAIR, Shares};
+use super::shares::{PAIR, Plain, Shares};
 use super::sources::{Source, Sources};
 use super::{Attention, Mask};
 use crate::element::convert;
@@ -74,7 +74,7 @@ impl<X: Element> Queries<'_, X> {
                 multiply(kernel, q, depth, &panels[..filled * depth], depth, (&mut *scores, height), false);
                 let scores = &mut scores[..height * filled.next_multiple_of(PAIR)];
                 kernel.simd().run(Hide { queries: self, keys: from..from + count, rows: height, scores });
-                state.take(kernel.simd(), (scores, height), stride, shares, sums);
+                state.take(kernel.simd(), (scores, height), Plain { shares: &mut *shares, stride }, sums);
                 multiply(
                     kernel,
                     Left { values: shares, stride, rows },
@@ -90,7 +90,7 @@ impl<X: Element> Queries<'_, X> {
     }
 
     /// The queries' rows, filled up with zeros.
-    fn gather<K: Kernel>(&self, kernel: K, depth: usize, to: &mut [K::Element]) {
+    pub(super) fn gather<K: Kernel>(&self, kernel: K, depth: usize, to: &mut [K::Element]) {
         let shape = self.attention.shape;
         to.fill(K::Element::default());
         for (row, to) in self.rows.clone().zip(to.chunks_exact_mut(depth)) {

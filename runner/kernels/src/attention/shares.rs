@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::element::{Element, ValuesMut};
 use crate::gemm::{PANEL, Scratch, bytes_of};
-use crate::math::{self, EXP2, fold};
+use crate::math::{self, EXP2, EXP2_ROUGHLY, fold};
 use crate::simd::{MOST_POWER, Simd, Task};
 
 /// How far above what shares are relative to a score may come, as a power of two, before they become relative to it. Until
@@ -42,42 +42,73 @@ impl<'a> Shares<'a> {
         self.totals
     }
 
-    /// Makes shares, rows of `stride`, of a block of scores, `[pairs of panels][2][height][16]`. The sums that were made with
-    /// shares before, `[panels][rows][16]`, are scaled to suit them.
-    pub(super) fn take<E: Element>(
+    /// Makes shares of a block of scores, `[pairs of panels][2][height][16]`. The sums that were made with shares before,
+    /// `[panels][rows][16]`, are scaled to suit them.
+    pub(super) fn take<R: Rows>(
         &mut self,
         simd: impl Simd,
         (scores, height): (&[f32], usize),
-        stride: usize,
-        shares: &mut [E],
+        shares: R,
         sums: &mut [f32],
     ) {
         let (scores, sums) = (scores.as_chunks().0, sums.as_chunks_mut().0);
-        simd.run(Take { state: self, scores, height, stride, shares, sums });
+        simd.run(Take { state: self, scores, height, shares, sums });
     }
 }
 
-struct Take<'a, 'b, E> {
+/// Where the shares of a block go, row after row.
+pub(super) trait Rows {
+    /// What they are made of.
+    type Element: Element;
+
+    /// Whether they are rounded afterwards, so that an error of 1e-4 does not count.
+    const ROUGHLY: bool = false;
+
+    /// A row, to be written.
+    fn row(&mut self, row: usize) -> &mut [Self::Element];
+
+    /// It is written.
+    fn written(&mut self, row: usize);
+}
+
+/// As they are.
+pub(super) struct Plain<'a, E> {
+    pub(super) shares: &'a mut [E],
+    pub(super) stride: usize,
+}
+
+impl<E: Element> Rows for Plain<'_, E> {
+    type Element = E;
+
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut [E] {
+        &mut self.shares[row * self.stride..][..self.stride]
+    }
+
+    #[inline(always)]
+    fn written(&mut self, _: usize) {}
+}
+
+struct Take<'a, 'b, R> {
     state: &'a mut Shares<'b>,
     scores: &'a [[f32; PANEL]],
     height: usize,
-    stride: usize,
-    shares: &'a mut [E],
+    shares: R,
     sums: &'a mut [[f32; PANEL]],
 }
 
-impl<E: Element> Task for Take<'_, '_, E> {
+impl<R: Rows> Task for Take<'_, '_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { state: Shares { scale, reference, totals }, scores, height, stride, shares, sums } = self;
+        let Self { state: Shares { scale, reference, totals }, scores, height, mut shares, sums } = self;
         let (scale, rows) = (*scale, reference.len());
         let (one, units) = (simd.splat(1.0), 1.0 / scale);
-        let (unit, offset) = if rounds::<E>() { (S::SHARES_UNIT, S::SHARES_OFFSET) } else { (1.0, 0.0) };
+        let (unit, offset) = if rounds::<R::Element>() { (S::SHARES_UNIT, S::SHARES_OFFSET) } else { (1.0, 0.0) };
         let scales = simd.splat(scale * unit);
         let pairs = scores.len() / (2 * height);
-        for (row, shares) in shares.chunks_exact_mut(stride).enumerate() {
+        for row in 0..rows {
             let (reference, total) = (&mut reference[row], &mut totals[row]);
             let pair = |index: usize| [0, 1].map(|half| simd.load(&scores[(2 * index + half) * height + row]));
             let mut most = [simd.splat(f32::NEG_INFINITY); 2];
@@ -99,10 +130,10 @@ impl<E: Element> Task for Take<'_, '_, E> {
             }
             let less = simd.splat((offset - *reference) * unit);
             let mut totals = [simd.load(total), simd.splat(0.0)];
-            for (index, shares) in shares.as_chunks_mut::<PAIR>().0[..pairs].iter_mut().enumerate() {
+            for (index, to) in shares.row(row).as_chunks_mut::<PAIR>().0[..pairs].iter_mut().enumerate() {
                 let [low, high] = pair(index);
                 let powers = [simd.mul_add_each(low, scales, less), simd.mul_add_each(high, scales, less)];
-                match E::values_mut(shares) {
+                match R::Element::values_mut(to) {
                     // Their totals are those of what values are multiplied with, so that one share that outweighs the others
                     // is 1 however it was rounded.
                     ValuesMut::Bf16(shares) => {
@@ -111,7 +142,11 @@ impl<E: Element> Task for Take<'_, '_, E> {
                     }
                     ValuesMut::F32(shares) => {
                         for ((power, to), total) in powers.into_iter().zip(shares.as_chunks_mut().0).zip(&mut totals) {
-                            let value = simd.exp2_each(power, &EXP2);
+                            let value = if R::ROUGHLY {
+                                simd.exp2_each(power, &EXP2_ROUGHLY)
+                            } else {
+                                simd.exp2_each(power, &EXP2)
+                            };
                             simd.store(value, to);
                             *total = simd.mul_add_each(value, one, *total);
                         }
@@ -119,6 +154,7 @@ impl<E: Element> Task for Take<'_, '_, E> {
                 }
             }
             simd.store(simd.mul_add_each(totals[0], one, totals[1]), total);
+            shares.written(row);
         }
     }
 }

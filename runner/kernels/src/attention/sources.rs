@@ -17,14 +17,14 @@ pub(super) struct Sources<'a, E> {
 
 /// The order of a block: `[panels of keys][depth][16 keys]`, then `[panels of channels][keys][16 channels]`.
 #[derive(Clone, Copy)]
-struct Layout {
+pub(super) struct Layout {
     shape: Heads,
     /// Keys of a block, filled up.
-    keys: usize,
+    pub(super) keys: usize,
     /// Channels of a head, filled up as inputs of a product.
-    depth: usize,
+    pub(super) depth: usize,
     /// Channels of a head, filled up as its outputs.
-    outputs: usize,
+    pub(super) outputs: usize,
 }
 
 /// A block of keys and values.
@@ -35,30 +35,45 @@ pub(super) struct Source<'a, E> {
 }
 
 impl Layout {
-    fn new<K: Kernel>(shape: Heads, most: usize) -> Self {
+    /// Of blocks of up to `most` keys, for products whose inputs are multiples of `whole`.
+    pub(super) fn new(shape: Heads, most: usize, whole: usize) -> Self {
         let keys = shape.keys.div_ceil(shape.keys.div_ceil(most));
         Self {
             shape,
-            keys: keys.next_multiple_of(PANEL).next_multiple_of(K::WHOLE_INPUTS),
-            depth: shape.width.next_multiple_of(K::WHOLE_INPUTS),
+            keys: keys.next_multiple_of(PANEL).next_multiple_of(whole),
+            depth: shape.width.next_multiple_of(whole),
             outputs: shape.width.next_multiple_of(PANEL),
         }
     }
 
-    fn blocks(self) -> usize {
+    /// How many blocks a head has.
+    pub(super) fn blocks(self) -> usize {
         self.shape.keys.div_ceil(self.keys)
     }
 
     /// How many elements a block has.
-    fn length(self) -> usize {
+    pub(super) fn length(self) -> usize {
         self.keys * (self.depth + self.outputs)
+    }
+
+    /// Fills a block. Those of all heads are counted together.
+    pub(super) fn fill<K: Kernel, X: Element>(
+        self,
+        kernel: K,
+        attention: Attention<'_, X>,
+        index: usize,
+        to: &mut [K::Element],
+    ) {
+        let (head, from) = (index / self.blocks(), index % self.blocks() * self.keys);
+        let keys = from..attention.shape.keys.min(from + self.keys);
+        kernel.simd().run(Pack { kernel, attention, layout: self, head, keys, to });
     }
 }
 
 impl<'a, E: Element> Sources<'a, E> {
     /// How many elements they take in blocks of up to `most` keys.
     pub(super) fn count<K: Kernel<Element = E>>(shape: Heads, most: usize) -> usize {
-        let layout = Layout::new::<K>(shape, most);
+        let layout = Layout::new(shape, most, K::WHOLE_INPUTS);
         shape.batch * shape.heads * layout.blocks() * layout.length()
     }
 
@@ -69,13 +84,9 @@ impl<'a, E: Element> Sources<'a, E> {
         most: usize,
         memory: &'a mut [E],
     ) -> Self {
-        let layout = Layout::new::<K>(attention.shape, most);
-        let blocks = layout.blocks();
-        memory.par_chunks_exact_mut(layout.length()).enumerate().for_each(|(index, to)| {
-            let (head, from) = (index / blocks, index % blocks * layout.keys);
-            let keys = from..attention.shape.keys.min(from + layout.keys);
-            kernel.simd().run(Pack { kernel, attention, layout, head, keys, to });
-        });
+        let layout = Layout::new(attention.shape, most, K::WHOLE_INPUTS);
+        let blocks = memory.par_chunks_exact_mut(layout.length()).enumerate();
+        blocks.for_each(|(index, to)| layout.fill(kernel, attention, index, to));
         Self { memory, layout }
     }
 

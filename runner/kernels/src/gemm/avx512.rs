@@ -1,5 +1,5 @@
 //! The inner loops with AVX-512, of `f32` and of `bf16`: tiles of twelve rows and two panels, whose sums are in 24 of the 32
-//! registers. `vdpbf16ps` adds the products of a pair of inputs to each sum.
+//! registers. `vdpbf16ps` adds the products of a pair of inputs to each sum, and `vpdpwssd` those of a pair of whole numbers.
 
 use std::arch::x86_64::{
     __m512bh, __m512i, _mm512_cvtepi32_ps, _mm512_dpbf16_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_load_ps,
@@ -9,8 +9,9 @@ use std::arch::x86_64::{
 
 use half::bf16;
 
+use super::fixed::{GROUP, Scales};
 use super::{Block, Kernel, PANEL, Pieces};
-use crate::simd::{Avx512, Avx512Bf16};
+use crate::simd::{Avx512, Avx512Bf16, Avx512Vnni};
 
 const ROWS: usize = 12;
 
@@ -71,26 +72,19 @@ impl Kernel for Avx512Bf16 {
     }
 }
 
-/// What the products of [`Avx512Bf16::multiply_fixed`] are multiplied with.
-#[derive(Clone, Copy)]
-pub(crate) struct Scales {
-    /// One for each row.
-    pub(crate) a: *const f32,
-    /// One for each output of a panel.
-    pub(crate) b: *const f32,
-    /// From one panel to the next.
-    pub(crate) b_stride: usize,
-}
+impl Avx512Vnni {
+    /// The most rows and panels whose sums are in registers.
+    pub(crate) const ROWS: usize = ROWS;
+    pub(crate) const PANELS: usize = 2;
 
-impl Avx512Bf16 {
-    /// As [`Kernel::multiply`] of whole numbers, whose panels lie in memory as those of `bf16` do. Their sums are taken times
-    /// the row's and the output's scale.
+    /// As [`Kernel::multiply`] of whole numbers, whose panels lie in memory as those of `bf16` do. The sums of each [`GROUP`] of
+    /// inputs are taken times the scales of its row and its output.
     ///
     /// # Safety
-    /// [`Kernel::multiply`]'s, and the same of the scales; those of a panel begin at a multiple of 64 bytes. The sums fit in
-    /// 32 bits.
-    pub(crate) unsafe fn multiply_fixed(self, block: Block, a: *const i16, b: *const i16, scales: Scales, c: *mut f32) {
-        // SAFETY: an `Avx512Bf16` is made only where the processor has it; the rest is the caller's promise.
+    /// [`Kernel::multiply`]'s, and the same of the scales; those of a panel begin at a multiple of 64 bytes. Inputs are in pairs,
+    /// and a group's sums fit in 32 bits.
+    pub(crate) unsafe fn multiply(self, block: Block, a: *const i16, b: *const i16, scales: Scales, c: *mut f32) {
+        // SAFETY: an `Avx512Vnni` is made only where the processor has it; the rest is the caller's promise.
         unsafe {
             if block.panels == 2 {
                 fixed::multiply::<2>(block, a, b, scales, c);
@@ -211,7 +205,7 @@ mod fixed {
     use super::*;
 
     /// # Safety
-    /// [`Avx512Bf16::multiply_fixed`]'s, with `P` panels.
+    /// [`Avx512Vnni::multiply`]'s, with `P` panels.
     #[target_feature(enable = "avx512f,avx512vnni")]
     pub(super) unsafe fn multiply<const P: usize>(
         block: Block,
@@ -221,7 +215,7 @@ mod fixed {
         c: *mut f32,
     ) {
         let at = |row: usize| (a.wrapping_add(row * block.a_stride), b, c.wrapping_add(row * PANEL));
-        let of = |row: usize| Scales { a: scales.a.wrapping_add(row), ..scales };
+        let of = |row: usize| Scales { a: scales.a.wrapping_add(row * scales.a_stride), ..scales };
         // SAFETY: `row` stays below the block's; the caller's memory has all of those.
         unsafe { by_rows!(block, |row| tile::<_, P>(block, at(row), of(row))) };
     }
@@ -235,28 +229,31 @@ mod fixed {
         (a, b, c): (*const i16, *const i16, *mut f32),
         scales: Scales,
     ) {
-        let mut sums = [[_mm512_setzero_si512(); P]; R];
-        // SAFETY: all of it is within the caller's rows and panels, which begin at multiples of 64 bytes.
-        unsafe {
-            for k in (0..block.inputs).step_by(2) {
-                let mut weights = [_mm512_setzero_si512(); P];
-                for (panel, weights) in weights.iter_mut().enumerate() {
-                    *weights = _mm512_load_si512(b.add(panel * block.b_stride + k * PANEL).cast());
-                }
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let pair = _mm512_set1_epi32(a.add(row * block.a_stride + k).cast::<i32>().read_unaligned());
-                    for (sum, weights) in sums.iter_mut().zip(weights) {
-                        *sum = _mm512_dpwssd_epi32(*sum, pair, weights);
+        for (group, from) in (0..block.inputs).step_by(GROUP).enumerate() {
+            let mut sums = [[_mm512_setzero_si512(); P]; R];
+            // SAFETY: all of it is within the caller's rows and panels, which begin at multiples of 64 bytes.
+            unsafe {
+                for k in (from..block.inputs.min(from + GROUP)).step_by(2) {
+                    let mut weights = [_mm512_setzero_si512(); P];
+                    for (panel, weights) in weights.iter_mut().enumerate() {
+                        *weights = _mm512_load_si512(b.add(panel * block.b_stride + k * PANEL).cast());
+                    }
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let pair = _mm512_set1_epi32(a.add(row * block.a_stride + k).cast::<i32>().read_unaligned());
+                        for (sum, weights) in sums.iter_mut().zip(weights) {
+                            *sum = _mm512_dpwssd_epi32(*sum, pair, weights);
+                        }
                     }
                 }
-            }
-            for panel in 0..P {
-                let of_outputs = _mm512_load_ps(scales.b.add(panel * scales.b_stride));
-                for (row, sums) in sums.iter().enumerate() {
-                    let scale = _mm512_mul_ps(of_outputs, _mm512_set1_ps(*scales.a.add(row)));
-                    let c = c.add(panel * block.c_stride + row * PANEL);
-                    let before = if block.add { _mm512_load_ps(c) } else { _mm512_setzero_ps() };
-                    _mm512_store_ps(c, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[panel]), scale, before));
+                for panel in 0..P {
+                    let of_outputs = _mm512_load_ps(scales.b.add(panel * scales.b_stride + group * PANEL));
+                    for (row, sums) in sums.iter().enumerate() {
+                        let of_row = _mm512_set1_ps(*scales.a.add(row * scales.a_stride + group));
+                        let c = c.add(panel * block.c_stride + row * PANEL);
+                        let before = if block.add || group > 0 { _mm512_load_ps(c) } else { _mm512_setzero_ps() };
+                        let sum = _mm512_cvtepi32_ps(sums[panel]);
+                        _mm512_store_ps(c, _mm512_fmadd_ps(sum, _mm512_mul_ps(of_outputs, of_row), before));
+                    }
                 }
             }
         }

@@ -46,9 +46,16 @@ pub(super) struct Call {
     pub(super) step: usize,
 }
 
+impl Call {
+    /// Which they are.
+    pub(super) fn panels(self) -> impl Iterator<Item = usize> {
+        (0..self.count).map(move |index| self.first + index * self.step)
+    }
+}
+
 impl Panels {
     /// How many there are.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.range.len() * if self.gates.is_some() { 2 } else { 1 }
     }
 
@@ -91,51 +98,104 @@ impl<'a, X: Element, Y: Element> Product<'a, X, Y> {
 
     /// Computes it with `kernel`.
     pub(crate) fn run<K: Kernel>(self, kernel: K) {
+        let sizes = Sizes { rows: K::ROWS, most_rows: K::MOST_ROWS, panels: K::PANELS, most_panels: K::MOST_PANELS };
+        let (patches, weight, rows) = (self.patches, self.weight, self.patches.rows());
+        self.tasks().run(kernel.simd(), 0..rows, sizes, |Part { rows, panels }, finish| {
+            kernel.session(|| multiply(kernel, patches, weight, rows, &panels, finish));
+        });
+    }
+
+    /// What there is to be computed.
+    pub(super) fn tasks(self) -> Tasks<'a, Y> {
         let Self { patches, weight, epilogue, gated, y } = self;
         let outputs = weight.shape().outputs / if gated { 2 } else { 1 };
         let panels = outputs.div_ceil(PANEL);
         let gates = gated.then_some(panels);
         let finish = Finish { outputs, rows_per_picture: patches.rows_per_picture(), epilogue, gated };
-        let cut = Cut::new::<K>(patches.rows(), panels, if gated { K::MOST_PANELS / 2 } else { K::MOST_PANELS });
-        let y = &Output::new(y);
+        Tasks { panels: Panels { range: 0..panels, gates }, finish, y: Output::new(y) }
+    }
+}
+
+/// A product without its operands.
+pub(super) struct Tasks<'a, Y> {
+    panels: Panels,
+    finish: Finish<'a>,
+    y: Output<'a, Y>,
+}
+
+impl<Y: Element> Tasks<'_, Y> {
+    /// Has all threads compute some rows, in parts: `multiply` calls what it is given with the part's sums.
+    pub(super) fn run<S: Simd>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        sizes: Sizes,
+        multiply: impl Fn(Part, &dyn Fn(Sums<'_>)) + Sync,
+    ) {
+        let Self { panels: Panels { range, gates }, finish, y } = self;
+        let finish = &|sums: Sums<'_>| {
+            // SAFETY: parts have different rows or different panels.
+            unsafe { finish.run(simd, sums, y) };
+            y.written();
+        };
+        let most_panels = sizes.most_panels / if gates.is_some() { 2 } else { 1 };
+        let cut = Cut::new(rows, range.len(), Sizes { most_panels, ..sizes });
         cut.tasks().into_par_iter().for_each(|(rows, range)| {
-            let finish = |sums: Sums<'_>| {
-                // SAFETY: tasks have different rows or different panels.
-                unsafe { finish.run(kernel.simd(), sums, y) };
-                y.written();
-            };
-            kernel.session(|| multiply(kernel, patches, weight, rows, &Panels { range, gates }, finish));
+            multiply(Part { rows, panels: Panels { range, gates: *gates } }, finish);
         });
     }
+}
+
+/// Some rows and some panels of a product.
+pub(super) struct Part {
+    pub(super) rows: Range<usize>,
+    pub(super) panels: Panels,
+}
+
+/// What is multiplied at once, and the most that a task takes.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) most_rows: usize,
+    pub(super) panels: usize,
+    pub(super) most_panels: usize,
 }
 
 /// How many rows and panels a task takes.
 struct Cut {
     rows: usize,
     panels: usize,
-    all_rows: usize,
+    all_rows: Range<usize>,
     all_panels: usize,
 }
 
 impl Cut {
-    fn new<K: Kernel>(all_rows: usize, all_panels: usize, most_panels: usize) -> Self {
-        let even = |all: usize, most: usize| all.div_ceil(all.div_ceil(most).max(1));
-        let rows = even(all_rows, K::MOST_ROWS).next_multiple_of(K::ROWS);
-        let mut panels = even(all_panels, most_panels);
+    fn new(all_rows: Range<usize>, all_panels: usize, most: Sizes) -> Self {
+        let rows = even(all_rows.len(), most.most_rows, most.rows);
+        let mut panels = even(all_panels, most.most_panels, 1);
         let wanted = 4 * rayon::current_num_threads();
-        let tasks = |panels: usize| all_rows.div_ceil(rows) * all_panels.div_ceil(panels);
-        while panels > K::PANELS && tasks(panels) < wanted {
-            panels = panels.div_ceil(2).next_multiple_of(K::PANELS);
+        let tasks = |panels: usize| all_rows.len().div_ceil(rows) * all_panels.div_ceil(panels);
+        while panels > most.panels && tasks(panels) < wanted {
+            panels = panels.div_ceil(2).next_multiple_of(most.panels);
         }
         Self { rows, panels, all_rows, all_panels }
     }
 
     fn tasks(&self) -> Vec<(Range<usize>, Range<usize>)> {
-        let ranges = |all: usize, part: usize| (0..all).step_by(part).map(move |from| from..all.min(from + part));
-        ranges(self.all_rows, self.rows)
-            .flat_map(|rows| ranges(self.all_panels, self.panels).map(move |panels| (rows.clone(), panels)))
-            .collect()
+        let panels = split(0..self.all_panels, self.panels);
+        let of_rows = |rows: Range<usize>| panels.iter().map(move |panels| (rows.clone(), panels.clone()));
+        split(self.all_rows.clone(), self.rows).into_iter().flat_map(of_rows).collect()
     }
+}
+
+/// The size of parts of `all`, at most `most`, that are about as large as one another and multiples of `of`.
+pub(crate) fn even(all: usize, most: usize, of: usize) -> usize {
+    all.div_ceil(all.div_ceil(most).max(1)).next_multiple_of(of)
+}
+
+/// In parts.
+pub(crate) fn split(range: Range<usize>, part: usize) -> Vec<Range<usize>> {
+    range.clone().step_by(part).map(|from| from..range.end.min(from + part)).collect()
 }
 
 /// Multiplies some rows with some panels, and calls `finish` with the sums, which are in the thread's scratch memory.

@@ -13,6 +13,8 @@ mod avx512;
 mod driver;
 mod few;
 mod finish;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod fixed;
 mod lines;
 #[cfg(target_arch = "x86_64")]
 mod maps;
@@ -21,11 +23,7 @@ mod portable;
 mod scratch;
 mod widen;
 
-use half::bf16;
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::Scales;
-pub(crate) use driver::Product;
+pub(crate) use driver::{Product, even, split};
 pub(crate) use finish::{Finish, Output};
 pub(crate) use patches::Patches;
 pub(crate) use scratch::{Number, Scratch, bytes_of};
@@ -38,11 +36,11 @@ use crate::amx::Amx;
 #[cfg(target_arch = "x86_64")]
 use crate::norm::Normal;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, Avx512Bf16, PRESENT};
+use crate::simd::{Avx2, Avx512, Avx512Vnni, PRESENT};
 use crate::simd::{Portable, Simd};
 use crate::{Cpu, GroupNorm, Isa, winograd};
 
-/// For fewer tiles, transforming a weight costs more than products of `bf16` do.
+/// For fewer tiles, transforming a weight costs more than products of sixteen bits do.
 #[cfg(target_arch = "x86_64")]
 const LEAST_TILES: usize = 16;
 
@@ -190,6 +188,8 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
         return;
     }
     let way = Way::of(&product);
+    #[cfg(target_arch = "x86_64")]
+    let (is_bf16, tiles) = (product.weight.format() == Format::Bf16, winograd::tiles(&product));
     match cpu.isa() {
         _ if way == Way::Doubled => few::doubled::run(cpu, product),
         _ if way == Way::Planes => few::planes::run(cpu, product),
@@ -197,19 +197,27 @@ pub(crate) fn run(cpu: Cpu, product: Product<'_>) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => run_f32(Avx2::new().expect(PRESENT), way, product),
         #[cfg(target_arch = "x86_64")]
-        isa @ (Isa::Avx512Bf16 | Isa::Amx) if product.weight.format() == Format::Bf16 && way != Way::Lines => {
-            let kernel = Avx512Bf16::new().expect(PRESENT);
-            match (isa, way) {
-                (Isa::Amx, Way::Winograd | Way::Patches) if maps::suits(&product) => {
-                    maps::run(Amx::new().expect(PRESENT), product, None);
-                }
-                (Isa::Amx, _) => run_bf16(Amx::new().expect(PRESENT), way, product),
-                (_, Way::Winograd) if winograd::tiles(&product) >= LEAST_TILES => winograd::run_fixed(kernel, product),
-                _ => run_bf16(kernel, way, product),
-            }
+        Isa::Avx512Vnni | Isa::Avx512Bf16 if is_bf16 && way == Way::Winograd && tiles >= LEAST_TILES => {
+            winograd::run_fixed(Avx512Vnni::new().expect(PRESENT), product);
         }
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => run_f32(Avx512::new().expect(PRESENT), way, product),
+        Isa::Avx512Vnni | Isa::Avx512Bf16
+            if is_bf16 && matches!(way, Way::Winograd | Way::Patches) && fixed::suits(&product) =>
+        {
+            fixed::run(Avx512Vnni::new().expect(PRESENT), product);
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx if is_bf16 && matches!(way, Way::Winograd | Way::Patches) => {
+            let kernel = Amx::new().expect(PRESENT);
+            // Products of `bf16` are so much faster that saving some of them in `f32` is not worth its while.
+            if maps::suits(&product) { maps::run(kernel, product, None) } else { product.run(kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx if is_bf16 && way == Way::Taps => few::taps::run(Amx::new().expect(PRESENT), product),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::Amx => {
+            run_f32(Avx512::new().expect(PRESENT), way, product);
+        }
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }
@@ -225,13 +233,13 @@ pub(crate) fn run_rows<X: Element, Y: Element>(cpu: Cpu, product: Product<'_, X,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => product.run(Avx2::new().expect(PRESENT)),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 if product.weight.format() == Format::Bf16 => {
-            product.run(Avx512Bf16::new().expect(PRESENT));
+        Isa::Avx512Vnni | Isa::Avx512Bf16 if product.weight.format() == Format::Bf16 && fixed::suits(&product) => {
+            fixed::run(Avx512Vnni::new().expect(PRESENT), product);
         }
         #[cfg(target_arch = "x86_64")]
         Isa::Amx if product.weight.format() == Format::Bf16 => maps::run(Amx::new().expect(PRESENT), product, None),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => product.run(Avx512::new().expect(PRESENT)),
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::Amx => product.run(Avx512::new().expect(PRESENT)),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("another architecture's instruction set"),
     }
@@ -270,10 +278,4 @@ fn run_f32<K: Kernel<Element = f32>>(kernel: K, way: Way, product: Product<'_>) 
         Way::Winograd => winograd::run(kernel, product),
         Way::Patches => product.run(kernel),
     }
-}
-
-/// Products of `bf16` are so much faster that saving some of them in `f32` is not worth its while.
-#[cfg(target_arch = "x86_64")]
-fn run_bf16<K: Kernel<Element = bf16>>(kernel: K, way: Way, product: Product<'_>) {
-    if way == Way::Taps { few::taps::run(kernel, product) } else { product.run(kernel) }
 }

@@ -29,6 +29,12 @@ impl<'a, X: Element> Patches<'a, X> {
         self.out.values()
     }
 
+    /// How many inputs each has.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn inputs(&self) -> usize {
+        self.window.size * self.window.size * self.size.channels
+    }
+
     /// How many of them belong to one picture.
     pub(crate) fn rows_per_picture(&self) -> usize {
         self.out.height * self.out.width

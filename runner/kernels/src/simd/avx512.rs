@@ -116,16 +116,32 @@ impl Simd for Avx512 {
     }
 }
 
-/// AVX-512 with BF16 and VNNI: conversions to `bf16`, and products of pairs of `bf16` and of 16 bits.
+/// AVX-512 with VNNI: products of pairs of 16 bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Vnni(Avx512);
+
+impl Avx512Vnni {
+    /// Where the processor and the operating system have it.
+    pub(crate) fn new() -> Option<Self> {
+        let avx512 = Avx512::new()?;
+        is_x86_feature_detected!("avx512vnni").then_some(Self(avx512))
+    }
+
+    /// That there is AVX-512.
+    pub(crate) fn avx512(self) -> Avx512 {
+        self.0
+    }
+}
+
+/// AVX-512 with VNNI and BF16: conversions to `bf16`, and products of pairs of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512Bf16(());
 
 impl Avx512Bf16 {
     /// Where the processor and the operating system have it.
     pub(crate) fn new() -> Option<Self> {
-        let all = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
-        Avx512::new()?;
-        all.then_some(Self(()))
+        Avx512Vnni::new()?;
+        is_x86_feature_detected!("avx512bf16").then_some(Self(()))
     }
 }
 

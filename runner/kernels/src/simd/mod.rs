@@ -17,7 +17,7 @@ use crate::{Cpu, Isa, math};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::{Avx512, Avx512Bf16};
+pub(crate) use avx512::{Avx512, Avx512Bf16, Avx512Vnni};
 
 /// Why a token of a [`Cpu`]'s instruction set can be made.
 #[cfg(target_arch = "x86_64")]
@@ -31,7 +31,7 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::new().expect(PRESENT).run(task),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Avx512::new().expect(PRESENT).run(task),
+            Isa::Avx512 | Isa::Avx512Vnni => Avx512::new().expect(PRESENT).run(task),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 | Isa::Amx => Avx512Bf16::new().expect(PRESENT).run(task),
             #[cfg(not(target_arch = "x86_64"))]

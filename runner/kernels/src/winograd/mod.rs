@@ -32,9 +32,9 @@ use self::store::{Size, Store, Strides, View};
 use self::tiles::Tiles;
 use self::transform::REACH;
 use self::weight::{Transform, Weights};
-use crate::gemm::{Block, Finish, Kernel, Output, PANEL, Patches, Product, Scratch, bytes_of};
+use crate::gemm::{Block, Finish, Kernel, Output, PANEL, Patches, Product, Scratch, bytes_of, even, split};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::Avx512Bf16;
+use crate::simd::Avx512Vnni;
 use crate::simd::Simd;
 use crate::{Epilogue, Packed};
 
@@ -87,7 +87,7 @@ pub(crate) fn run<K: Kernel<Element = f32>>(kernel: K, product: Product<'_>) {
 
 /// Computes it with operands of sixteen bits.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn run_fixed(kernel: Avx512Bf16, product: Product<'_>) {
+pub(crate) fn run_fixed(kernel: Avx512Vnni, product: Product<'_>) {
     run_at(Fixed(kernel), product);
 }
 
@@ -122,15 +122,6 @@ struct Bands {
     panels: usize,
     /// Of the largest band.
     size: Size,
-}
-
-/// The size of parts of `all`, at most `most`, that are about as large as one another and multiples of `of`.
-fn even(all: usize, most: usize, of: usize) -> usize {
-    all.div_ceil(all.div_ceil(most)).next_multiple_of(of)
-}
-
-fn split(range: Range<usize>, part: usize) -> Vec<Range<usize>> {
-    range.clone().step_by(part).map(|from| from..range.end.min(from + part)).collect()
 }
 
 /// The weights of some panels.

@@ -83,7 +83,7 @@ impl Problem {
                 Format::F32 => (of_f32, Kind::Exact),
                 // What it was meant to be is told by what it is nearest to.
                 Format::Bf16 if cpu.isa().rounds() && relative_error(&y, rounded) < 1e-5 => (rounded, Kind::Exact),
-                Format::Bf16 => (exact, if cpu.isa().rounds() { Kind::Near } else { Kind::Exact }),
+                Format::Bf16 => (exact, if cpu.isa().approximates() { Kind::Near } else { Kind::Exact }),
             };
             let Self { size, window, shape, .. } = self;
             let what = format!("{}, {format:?}, {size:?}, {window:?}, {} outputs", cpu.isa(), shape.outputs);
