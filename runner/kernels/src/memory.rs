@@ -36,6 +36,19 @@ pub(crate) fn prefetch<T>(values: &[T]) {
     let _ = values;
 }
 
+/// The same of what will be read later, into the second cache.
+#[inline(always)]
+pub(crate) fn prefetch_far<T>(values: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..values.len()).step_by(64 / size_of::<T>()) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: it changes nothing but what is in the caches.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
 /// Whether so much should be written past the caches, with [`stream`]: what a processor writes to its caches it has to read
 /// from memory first.
 pub(crate) fn is_streamed(values: &[f32]) -> bool {

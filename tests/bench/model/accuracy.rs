@@ -133,7 +133,7 @@ fn full_size(place: &Place, machine: &Machine, options: &Options, report: &mut R
             let better = |a: Cold, b: Cold| if a.seconds < b.seconds { a } else { b };
             let ours = better(cold::ours(place, way, &photo, PROMPT)?, cold::ours(place, way, &photo, PROMPT)?);
             let mut cells = vec![format!("{name}, {dtype}"), format!("{:.2} s", ours.seconds), gigabytes(ours.bytes)];
-            // Emulated, a painting takes an hour.
+            // Emulated, a painting may take an hour.
             if dtype == "f32" || machine.multiplies_bf16() {
                 let theirs = better(cold::diffusers(place, way, &photo)?, cold::diffusers(place, way, &photo)?);
                 cells.extend([format!("{:.2} s", theirs.seconds), gigabytes(theirs.bytes)]);

@@ -43,7 +43,9 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     let side = options.size;
     bench.report.line(format!("{}. {side}×{side}, batch 1, medians.", bench.machine.describe()));
     if !bench.machine.multiplies_bf16() {
-        bench.report.line("This processor has no products of bf16, so the peers compute in f32 where we store bf16.");
+        bench.report.line(
+            "Products of bf16 are not faster than those of f32 here, so the peers compute in f32 where we store bf16.",
+        );
     }
     bench.report.table(&["", "ours:", "peer", "peer's:", "ours ÷ peer's:"]);
     for (name, part, in_f32) in PARTS {

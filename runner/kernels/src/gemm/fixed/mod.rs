@@ -12,6 +12,7 @@ mod numbers;
 
 use std::ops::Range;
 
+use half::bf16;
 use rayon::prelude::*;
 
 pub(crate) use self::numbers::{of_panel, of_row};
@@ -21,6 +22,7 @@ use super::widen::pairs;
 use super::{Block, PANEL, Patches, Product, Scratch, bytes_of};
 use crate::Packed;
 use crate::element::{Element, Values};
+use crate::memory::prefetch_far;
 use crate::packed::PAIRED;
 use crate::simd::Avx512Vnni;
 
@@ -31,8 +33,11 @@ pub(crate) const GROUP: usize = 64;
 const INPUTS: usize = 5 * GROUP;
 
 /// The most rows of a task, and the most panels: their sums are in the second cache, beside a block of the rows.
-const ROWS: usize = 192;
-const PANELS: usize = 20;
+const ROWS: usize = 384;
+const PANELS: usize = 12;
+
+/// How many rows are multiplied before some of the next panels are fetched.
+const AT_ONCE: usize = 4 * Avx512Vnni::ROWS;
 
 /// How many numbers of rows are converted before they are multiplied: 8 MiB of them.
 const BAND: usize = 1 << 22;
@@ -143,8 +148,10 @@ fn multiply(vnni: Avx512Vnni, left: &Left<'_>, weight: &Packed, part: Part, fini
             let groups = inputs.div_ceil(GROUP);
             let a = &left.numbers[row * left.inputs + from..];
             let of_a = &left.scales[row * all_groups + from / GROUP..];
-            for (call, c) in calls.iter().zip(c.chunks_mut(calls[0].count * rows.len() * PANEL)) {
-                convert_panels(vnni, weight, *call, from..from + inputs, (&mut *b, &mut *of_b));
+            for ((index, call), c) in calls.iter().enumerate().zip(c.chunks_mut(calls[0].count * rows.len() * PANEL)) {
+                let panels = |call: Call| call.panels().map(move |panel| inputs_of(weight, panel, from..from + inputs));
+                convert_panels(vnni, panels(*call), (&mut *b, &mut *of_b));
+                let mut next: Vec<_> = calls.get(index + 1).into_iter().flat_map(|call| panels(*call)).collect();
                 let block = Block {
                     rows: rows.len(),
                     panels: call.count,
@@ -160,32 +167,42 @@ fn multiply(vnni: Avx512Vnni, left: &Left<'_>, weight: &Packed, part: Part, fini
                 assert!(of_a.len() >= (block.rows - 1) * a_stride + groups);
                 assert!(b.len() >= call.count * block.b_stride && of_b.len() >= call.count * b_stride);
                 assert!(c.len() >= call.count * block.c_stride);
-                // SAFETY: the lengths are checked, panels, their scales and sums begin at multiples of 64 bytes, inputs are even,
-                // and what `numbers` makes of a group fits.
-                unsafe { vnni.multiply(block, a.as_ptr(), b.as_ptr(), scales, c.as_mut_ptr()) };
+                for from in (0..rows.len()).step_by(AT_ONCE) {
+                    for next in &mut next {
+                        let count = next.len().min((inputs * PANEL * AT_ONCE).div_ceil(rows.len()));
+                        prefetch_far(next.split_off(..count).expect("there are as many"));
+                    }
+                    let block = Block { rows: AT_ONCE.min(rows.len() - from), ..block };
+                    let scales = Scales { a: of_a[from * a_stride..].as_ptr(), ..scales };
+                    let (a, c) = (a[from * block.a_stride..].as_ptr(), c[from * PANEL..].as_mut_ptr());
+                    // SAFETY: the lengths are checked, panels, their scales and sums begin at multiples of 64 bytes, inputs are
+                    // even, and what `numbers` makes of a group fits.
+                    unsafe { vnni.multiply(block, a, b.as_ptr(), scales, c) };
+                }
             }
         }
         finish(Sums { c, c_rows: rows.len(), first: 0, rows, panels: panels.range });
     });
 }
 
-/// Converts some inputs of some panels: `[panels][inputs / 2][16][2]`, and the scales of their groups, `[panels][groups][16]`.
-fn convert_panels(
-    _: Avx512Vnni,
-    weight: &Packed,
-    call: Call,
-    inputs: Range<usize>,
-    (numbers, scales): (&mut [i16], &mut [f32]),
-) {
+/// Some inputs of a panel.
+fn inputs_of(weight: &Packed, panel: usize, inputs: Range<usize>) -> &[bf16] {
     let Values::Bf16(values) = weight.values() else { panic!("weights of f32 are multiplied as they are") };
-    let to = numbers.chunks_exact_mut(inputs.len() * PANEL);
-    let to = to.zip(scales.chunks_exact_mut(inputs.len().div_ceil(GROUP) * PANEL));
-    for (panel, (numbers, scales)) in call.panels().zip(to) {
-        let from = &values[panel * weight.panel_length()..][inputs.start * PANEL..inputs.end * PANEL];
-        let groups = pairs(from).chunks(GROUP / 2).zip(numbers.chunks_mut(GROUP * PANEL));
-        for ((from, numbers), scales) in groups.zip(scales.as_chunks_mut().0) {
+    &values[panel * weight.panel_length()..][inputs.start * PANEL..inputs.end * PANEL]
+}
+
+/// Converts panels: `[panels][inputs / 2][16][2]`, and the scales of their groups, `[panels][groups][16]`.
+fn convert_panels<'a>(
+    _: Avx512Vnni,
+    panels: impl Iterator<Item = &'a [bf16]>,
+    (mut numbers, mut scales): (&mut [i16], &mut [f32]),
+) {
+    for panel in panels {
+        for from in pairs(panel).chunks(GROUP / 2) {
+            let numbers = numbers.split_off_mut(..2 * PANEL * from.len()).expect("there are as many");
+            let scales = scales.split_off_mut(..PANEL).expect("there are as many");
             // SAFETY: there is AVX-512.
-            unsafe { numbers::of_pairs(from, numbers, scales) };
+            unsafe { numbers::of_pairs(from, numbers, scales.first_chunk_mut().expect("sixteen")) };
         }
     }
 }
