@@ -94,6 +94,9 @@ fn sums_are_short_and_long() {
 fn rows_are_many() {
     check_shape(map(1, 31, 37, 19), SAME, 70, ALL);
     check_shape(map(2, 23, 24, 64), Window::POINT, 96, ALL);
+    // Rows that are not converted all at once.
+    let side = pace::choose(120, 20);
+    check_shape(map(1, side, side, 320), Window::POINT, 40, ALL);
 }
 
 #[test]

@@ -54,7 +54,6 @@ impl Kernel for Avx512Bf16 {
     const ROWS: usize = ROWS;
     const WHOLE_INPUTS: usize = 2;
     const PANELS: usize = 2;
-    const INPUTS: usize = 640;
 
     fn simd(self) -> Self {
         self
