@@ -3,7 +3,7 @@
 //! [`GROUP`] inputs of a row, or of an output of a weight, have one scale, by which the largest of them becomes as large as fits.
 //! The sums of a group are exact, in 32 bits, and are added up in `f32`. Since a group's error is in proportion to its largest
 //! number, whose square is at most the sum of all their squares, it is always less than what rounding to `bf16` does: 6e-4 of
-//! the root of that sum at worst, and 1e-4 as a rule.
+//! the root of that sum at worst, and 2e-4 as a rule.
 //!
 //! Rows are converted before tasks multiply them, in memory that all threads share; weights by each task, from `bf16`, which
 //! costs a few of its products.
