@@ -37,16 +37,13 @@ pub(crate) fn prefetch<T>(values: &[T]) {
 }
 
 /// The same of what will be read later, into the second cache.
-#[inline(always)]
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn prefetch_far<T>(values: &[T]) {
-    #[cfg(target_arch = "x86_64")]
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
     for line in (0..values.len()).step_by(64 / size_of::<T>()) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: it changes nothing but what is in the caches.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(line).cast()) };
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
 }
 
 /// Whether so much should be written past the caches, with [`stream`]: what a processor writes to its caches it has to read

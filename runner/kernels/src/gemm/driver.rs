@@ -46,6 +46,7 @@ pub(super) struct Call {
     pub(super) step: usize,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Call {
     /// Which they are.
     pub(super) fn panels(self) -> impl Iterator<Item = usize> {
